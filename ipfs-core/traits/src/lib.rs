@@ -1,0 +1,84 @@
+//! The light crate that every part of an IPFS node is written against.
+//!
+//! Whoever writes a store, an exchange, a router, a codec, a network or a runtime of their own
+//! depends on this crate and nothing else of the family; whoever wants a whole node depends on
+//! `ipfs-core`, which re-exports all of this.
+//!
+//! # Map
+//!
+//! | | |
+//! |---|---|
+//! | [`Block`], [`Cid`], [`Prefix`] | bytes and what they are known by |
+//! | [`HashTable`], [`HashFunction`] | making and checking digests, many at once |
+//! | [`Codec`], [`CodecTable`], [`Static`] | between bytes and the data model ([`Ipld`]) |
+//! | [`Blockstore`], [`Datastore`] | what is kept |
+//! | [`BlockSource`], [`Exchange`], [`Session`] | what is fetched |
+//! | [`Network`], [`Routing`] | who is there, and who has what |
+//! | [`Runtime`], [`Task`] | the host's executor and clock |
+//! | [`Parts`], [`Recipe`] | building a plug from the half-built node |
+//! | [`memory`], [`OfflineExchange`], [`NoRouting`], [`VirtualRuntime`] | plugs for tests and examples |
+//! | [`conformance`] | checks for a plug of one's own |
+//! | [`car`], [`protobuf`], [`varint`] | formats that several crates share |
+//! | [`Error`], [`limits`] | what can go wrong, and what bounds hold |
+//!
+//! # When not to use it
+//!
+//! To run a node: that is `ipfs-core`. To parse CIDs alone: that is the `cid` crate.
+//!
+//! # Features
+//!
+//! `hashes` adds the less common hash functions, `tokio` the adapter for tokio's runtime. Neither is
+//! on by default; `ipfs-core` turns both on.
+
+mod block;
+mod blockstore;
+pub mod car;
+mod cids;
+mod codec;
+pub mod codes;
+pub mod conformance;
+mod datastore;
+mod error;
+mod exchange;
+mod hash;
+pub mod limits;
+pub mod memory;
+pub mod network;
+mod null;
+mod parts;
+pub mod protobuf;
+mod routing;
+mod runtime;
+mod source;
+pub mod varint;
+mod virtual_time;
+
+pub use async_trait::async_trait;
+pub use bytes::Bytes;
+pub use cid::Cid;
+pub use ipld_core::ipld::Ipld;
+pub use libp2p_identity::PeerId;
+pub use multiaddr::Multiaddr;
+
+#[cfg(feature = "tokio")]
+pub use self::runtime::TokioRuntime;
+pub use self::{
+    block::Block,
+    blockstore::{Blockstore, BlockstoreExt, Usage},
+    cids::{Prefix, parse_cid, read_cid, read_multihash},
+    codec::{Codec, CodecTable, Static},
+    datastore::{Batch, Datastore},
+    error::{Error, Result, Source},
+    exchange::{Exchange, Session, SessionStats},
+    hash::{Digest, HashFunction, HashTable},
+    network::{Inbound, Network, NetworkStats, PeerInfo, Protection},
+    null::{NoRouting, OfflineExchange},
+    parts::{FnRecipe, Parts, Recipe, recipe},
+    routing::Routing,
+    runtime::{Runtime, RuntimeExt, Task},
+    source::{BlockSource, Local},
+    virtual_time::{Stalled, VirtualRuntime},
+};
+
+/// A multihash of up to [`limits::MAX_DIGEST`] bytes of digest: what a block is known by.
+pub type Multihash = multihash::Multihash<{ limits::MAX_DIGEST }>;

@@ -1,0 +1,67 @@
+//! Plugs that do nothing, for nodes that do without.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+
+use crate::{
+    Block, BlockSource, Cid, Error, Exchange, Multihash, PeerId, PeerInfo, Result, Routing, Session,
+};
+
+/// An exchange that asks nobody: what is not here is not found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OfflineExchange;
+
+#[async_trait]
+impl Exchange for OfflineExchange {
+    fn session(&self, _: Option<&Cid>) -> Arc<dyn Session> {
+        Arc::new(OfflineSession)
+    }
+}
+
+#[derive(Debug)]
+struct OfflineSession;
+
+#[async_trait]
+impl BlockSource for OfflineSession {
+    async fn get(&self, cid: &Cid) -> Result<Block> {
+        Block::inline(cid).ok_or(Error::NotFound(*cid))
+    }
+
+    fn get_many(&self, cids: BoxStream<'static, Cid>) -> BoxStream<'static, (Cid, Result<Block>)> {
+        cids.map(|cid| (cid, Block::inline(&cid).ok_or(Error::NotFound(cid))))
+            .boxed()
+    }
+}
+
+impl Session for OfflineSession {}
+
+/// A router that finds nothing and tells nobody, and is content with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRouting;
+
+#[async_trait]
+impl Routing for NoRouting {
+    fn find_providers(&self, _: &Multihash, _: usize) -> BoxStream<'static, Result<PeerInfo>> {
+        stream::empty().boxed()
+    }
+
+    async fn provide(&self, _: Vec<Multihash>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn find_peer(&self, peer: PeerId) -> Result<PeerInfo> {
+        Err(Error::Unreachable(peer, None))
+    }
+
+    fn get_value(&self, _: &[u8]) -> BoxStream<'static, Result<Bytes>> {
+        stream::empty().boxed()
+    }
+
+    async fn closest_peers(&self, _: &[u8]) -> Result<Vec<PeerInfo>> {
+        Ok(Vec::new())
+    }
+}
