@@ -77,10 +77,7 @@ impl Block {
     ) -> Result<Self> {
         let data = data.into();
         limits::check_stored_size(data.len())?;
-        Ok(Self {
-            cid: prefix.cid(&data, hashes)?,
-            data,
-        })
+        Ok(Self { cid: prefix.cid(&data, hashes)?, data })
     }
 
     /// [`with_prefix`](Self::with_prefix) for many of one prefix, hashed side by side, in their
@@ -95,17 +92,10 @@ impl Block {
         hashes: &HashTable,
     ) -> Result<Vec<Self>> {
         let slices: Vec<&[u8]> = data.iter().map(|data| &data[..]).collect();
-        slices
-            .iter()
-            .try_for_each(|data| limits::check_stored_size(data.len()))?;
+        slices.iter().try_for_each(|data| limits::check_stored_size(data.len()))?;
         let digests = hashes.hash_many(prefix.hash(), &slices)?;
         std::iter::zip(data, digests)
-            .map(|(data, hash)| {
-                Ok(Self {
-                    cid: prefix.wrap(hash)?,
-                    data,
-                })
-            })
+            .map(|(data, hash)| Ok(Self { cid: prefix.wrap(hash)?, data }))
             .collect()
     }
 
@@ -126,10 +116,8 @@ impl Block {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn inline(cid: &Cid) -> Option<Self> {
-        (cid.hash().code() == codes::IDENTITY).then(|| Self {
-            cid: *cid,
-            data: Bytes::copy_from_slice(cid.hash().digest()),
-        })
+        (cid.hash().code() == codes::IDENTITY)
+            .then(|| Self { cid: *cid, data: Bytes::copy_from_slice(cid.hash().digest()) })
     }
 
     /// The same bytes under another CID of the same multihash: CIDv0 or v1, or another codec.
@@ -139,10 +127,7 @@ impl Block {
     /// [`Error::Invalid`] when the multihash differs.
     pub fn with_cid(self, cid: Cid) -> Result<Self> {
         if cid.hash() != self.cid.hash() {
-            return Err(Error::invalid(
-                "CID",
-                "its multihash is not that of the block",
-            ));
+            return Err(Error::invalid("CID", "its multihash is not that of the block"));
         }
         Ok(Self { cid, ..self })
     }
@@ -210,12 +195,7 @@ mod tests {
         let block = Block::of(codes::RAW, codes::SHA2_256, most, &hashes).unwrap();
         let over = Bytes::from(vec![0; limits::MAX_STORED_BLOCK + 1]);
         let is_limit = |r: Result<Block>| matches!(r, Err(Error::Limit { .. }));
-        assert!(is_limit(Block::of(
-            codes::RAW,
-            codes::SHA2_256,
-            over.clone(),
-            &hashes
-        )));
+        assert!(is_limit(Block::of(codes::RAW, codes::SHA2_256, over.clone(), &hashes)));
         assert!(is_limit(Block::verify(*block.cid(), over.clone(), &hashes)));
         let many = Block::verify_many(vec![(*block.cid(), over.clone())], &hashes);
         assert!(many.into_iter().all(is_limit));
@@ -226,16 +206,11 @@ mod tests {
     #[test]
     fn many_are_as_one_by_one() {
         let hashes = HashTable::standard();
-        let data: Vec<Bytes> = (0..20)
-            .map(|i| Bytes::from(vec![i; 2000 + i as usize]))
-            .collect();
+        let data: Vec<Bytes> = (0..20).map(|i| Bytes::from(vec![i; 2000 + i as usize])).collect();
         for prefix in [Prefix::v0(), Prefix::v1(codes::RAW, codes::SHA2_256)] {
             let many = Block::many_with_prefix(&prefix, data.clone(), &hashes).unwrap();
             for (data, block) in data.iter().zip(many) {
-                assert_eq!(
-                    Block::with_prefix(&prefix, data.clone(), &hashes).unwrap(),
-                    block
-                );
+                assert_eq!(Block::with_prefix(&prefix, data.clone(), &hashes).unwrap(), block);
             }
         }
     }
@@ -247,9 +222,6 @@ mod tests {
         let v1 = v0.cid().into_v1().unwrap();
         assert_eq!(*v0.clone().with_cid(v1).unwrap().cid(), v1);
         let other = Block::with_prefix(&Prefix::v0(), "b", &hashes).unwrap();
-        assert!(matches!(
-            v0.with_cid(*other.cid()),
-            Err(Error::Invalid { .. })
-        ));
+        assert!(matches!(v0.with_cid(*other.cid()), Err(Error::Invalid { .. })));
     }
 }

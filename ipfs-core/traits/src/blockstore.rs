@@ -157,12 +157,7 @@ pub struct Usage {
 impl Usage {
     /// A usage of so many bytes, with nothing else known.
     pub const fn of_bytes(bytes: u64) -> Self {
-        Self {
-            blocks: None,
-            bytes,
-            on_disk: None,
-            limit: None,
-        }
+        Self { blocks: None, bytes, on_disk: None, limit: None }
     }
 }
 
@@ -211,10 +206,7 @@ pub trait BlockstoreExt: Blockstore {
     ///
     /// As [`Blockstore::get_many`].
     async fn get(&self, cid: &Cid) -> Result<Option<Block>> {
-        self.get_many(std::slice::from_ref(cid))
-            .await
-            .pop()
-            .unwrap_or(Ok(None))
+        self.get_many(std::slice::from_ref(cid)).await.pop().unwrap_or(Ok(None))
     }
 
     /// How many bytes the block has, or `None`.

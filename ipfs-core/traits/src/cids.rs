@@ -69,9 +69,7 @@ pub fn read_multihash(bytes: &[u8]) -> Result<(Multihash, usize)> {
     if size > limits::MAX_DIGEST {
         return Err(Error::limit("bytes of a digest", limits::MAX_DIGEST, size));
     }
-    let digest = rest
-        .get(..size)
-        .ok_or_else(|| Error::malformed(WHAT, "its digest is cut off"))?;
+    let digest = rest.get(..size).ok_or_else(|| Error::malformed(WHAT, "its digest is cut off"))?;
     let hash = Multihash::wrap(code, digest).map_err(|e| Error::malformed(WHAT, e.to_string()))?;
     Ok((hash, bytes.len() - rest.len() + size))
 }
@@ -97,37 +95,19 @@ pub struct Prefix {
 impl Prefix {
     /// CIDv1 of the given multicodec and hash function, with the whole digest.
     pub const fn v1(codec: u64, hash: u64) -> Self {
-        Self {
-            version: Version::V1,
-            codec,
-            hash,
-            size: None,
-        }
+        Self { version: Version::V1, codec, hash, size: None }
     }
 
     /// CIDv0: dag-pb and SHA2-256.
     pub const fn v0() -> Self {
-        Self {
-            version: Version::V0,
-            codec: codes::DAG_PB,
-            hash: codes::SHA2_256,
-            size: None,
-        }
+        Self { version: Version::V0, codec: codes::DAG_PB, hash: codes::SHA2_256, size: None }
     }
 
     /// The same prefix for another multicodec; of CIDv0 it becomes CIDv1 unless that is dag-pb.
     #[must_use]
     pub const fn with_codec(self, codec: u64) -> Self {
-        let version = if codec == codes::DAG_PB {
-            self.version
-        } else {
-            Version::V1
-        };
-        Self {
-            version,
-            codec,
-            ..self
-        }
+        let version = if codec == codes::DAG_PB { self.version } else { Version::V1 };
+        Self { version, codec, ..self }
     }
 
     /// The prefix of an existing CID.
@@ -205,12 +185,9 @@ impl Prefix {
         }
         let version = Version::try_from(version).map_err(bad_cid)?;
         match u8::try_from(size) {
-            Ok(size) if usize::from(size) <= limits::MAX_DIGEST => Ok(Self {
-                version,
-                codec,
-                hash,
-                size: Some(size),
-            }),
+            Ok(size) if usize::from(size) <= limits::MAX_DIGEST => {
+                Ok(Self { version, codec, hash, size: Some(size) })
+            }
             _ => Err(Error::Limit {
                 what: "bytes of a digest",
                 limit: limits::MAX_DIGEST as u64,
@@ -230,11 +207,7 @@ fn shorten(hash: &Multihash, size: u8) -> Result<Multihash> {
 impl fmt::Debug for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = u64::from(self.version);
-        write!(
-            f,
-            "Prefix(v{version}, 0x{:x}, 0x{:x}",
-            self.codec, self.hash
-        )?;
+        write!(f, "Prefix(v{version}, 0x{:x}, 0x{:x}", self.codec, self.hash)?;
         match self.size {
             Some(size) => write!(f, ", {size})"),
             None => write!(f, ")"),
@@ -247,9 +220,7 @@ mod tests {
     use super::*;
 
     fn some_cid() -> Cid {
-        Prefix::v1(codes::RAW, codes::SHA2_256)
-            .cid(b"x", &HashTable::standard())
-            .unwrap()
+        Prefix::v1(codes::RAW, codes::SHA2_256).cid(b"x", &HashTable::standard()).unwrap()
     }
 
     #[test]
@@ -269,18 +240,8 @@ mod tests {
     fn digests_beyond_what_a_cid_holds_name_the_limit() {
         let mut bytes = vec![1, 0x55, 0, 65];
         bytes.extend([7; 65]);
-        assert!(matches!(
-            parse_cid(&bytes),
-            Err(Error::Limit {
-                limit: 64,
-                actual: 65,
-                ..
-            })
-        ));
-        assert!(matches!(
-            parse_cid(&[0; 169]),
-            Err(Error::Limit { limit: 168, .. })
-        ));
+        assert!(matches!(parse_cid(&bytes), Err(Error::Limit { limit: 64, actual: 65, .. })));
+        assert!(matches!(parse_cid(&[0; 169]), Err(Error::Limit { limit: 168, .. })));
     }
 
     #[test]
@@ -291,10 +252,7 @@ mod tests {
         let bytes = Prefix::of(&cid).to_bytes(&hashes).unwrap();
         assert_eq!(bytes, [0, 0x70, 0x12, 32]);
         assert_eq!(Prefix::parse(&bytes).unwrap(), Prefix::of(&cid));
-        assert_eq!(
-            Prefix::v0().with_codec(codes::RAW),
-            Prefix::v1(codes::RAW, codes::SHA2_256)
-        );
+        assert_eq!(Prefix::v0().with_codec(codes::RAW), Prefix::v1(codes::RAW, codes::SHA2_256));
     }
 
     #[test]

@@ -183,8 +183,7 @@ impl CodecTable {
     /// Adds a codec for CIDs of its multicodec and the hash function `hash`; the one that was there
     /// is returned.
     pub fn insert_for(&mut self, hash: u64, codec: impl Codec) -> Option<Arc<dyn Codec>> {
-        self.codecs
-            .insert((codec.code(), Some(hash)), Arc::new(codec))
+        self.codecs.insert((codec.code(), Some(hash)), Arc::new(codec))
     }
 
     /// The codec for the content of `cid`.
@@ -202,9 +201,7 @@ impl CodecTable {
     ///
     /// [`Error::UnknownCodec`].
     pub fn by_code(&self, code: u64) -> Result<&Arc<dyn Codec>> {
-        self.codecs
-            .get(&(code, None))
-            .ok_or(Error::UnknownCodec(code))
+        self.codecs.get(&(code, None)).ok_or(Error::UnknownCodec(code))
     }
 
     fn find(&self, code: u64, hash: u64) -> Result<&Arc<dyn Codec>> {
@@ -228,8 +225,7 @@ impl CodecTable {
     /// [`Error::UnknownCodec`], and what the codec says of the bytes.
     pub fn links(&self, block: &Block) -> Result<Vec<Cid>> {
         let mut links = Vec::new();
-        self.of(block.cid())?
-            .links(block.cid(), block.data(), &mut |cid| links.push(cid))?;
+        self.of(block.cid())?.links(block.cid(), block.data(), &mut |cid| links.push(cid))?;
         Ok(links)
     }
 
@@ -254,9 +250,7 @@ impl CodecTable {
 
 impl fmt::Debug for CodecTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.codes().map(|code| format!("0x{code:x}")))
-            .finish()
+        f.debug_list().entries(self.codes().map(|code| format!("0x{code:x}"))).finish()
     }
 }
 
@@ -292,20 +286,12 @@ mod tests {
         table.insert_for(codes::SHA2_256, Named("sha256"));
         let block = |hash| Block::of(codes::GIT_RAW, hash, "x", &hashes).unwrap();
         let (sha1, sha256) = (block(codes::SHA1), block(codes::SHA2_256));
-        assert!(matches!(
-            table.decode(&sha1),
-            Err(Error::UnknownCodec(codes::GIT_RAW))
-        ));
+        assert!(matches!(table.decode(&sha1), Err(Error::UnknownCodec(codes::GIT_RAW))));
         table.insert(Named("general"));
         assert_eq!(table.decode(&sha1).unwrap(), Ipld::String("general".into()));
-        assert_eq!(
-            table.decode(&sha256).unwrap(),
-            Ipld::String("sha256".into())
-        );
+        assert_eq!(table.decode(&sha256).unwrap(), Ipld::String("sha256".into()));
         assert_eq!(table.codes().collect::<Vec<_>>(), [codes::GIT_RAW]);
-        let made = table
-            .encode(codes::GIT_RAW, codes::SHA2_256, &Ipld::Null, &hashes)
-            .unwrap();
+        let made = table.encode(codes::GIT_RAW, codes::SHA2_256, &Ipld::Null, &hashes).unwrap();
         assert_eq!(made.data(), "sha256");
     }
 
@@ -316,19 +302,12 @@ mod tests {
         table.insert(Static::<DagCborCodec>::new());
         let leaf = Block::of(codes::RAW, codes::SHA2_256, "leaf", &hashes).unwrap();
         let value = Ipld::List(vec![Ipld::Link(*leaf.cid()), Ipld::Integer(3)]);
-        let block = table
-            .encode(codes::DAG_CBOR, codes::SHA2_256, &value, &hashes)
-            .unwrap();
+        let block = table.encode(codes::DAG_CBOR, codes::SHA2_256, &value, &hashes).unwrap();
         assert_eq!(table.decode(&block).unwrap(), value);
         assert_eq!(table.links(&block).unwrap(), [*leaf.cid()]);
         let bad = Block::of(codes::DAG_CBOR, codes::SHA2_256, &b"\xff"[..], &hashes).unwrap();
         assert!(matches!(table.decode(&bad), Err(Error::Malformed { .. })));
-        let nan = table.encode(
-            codes::DAG_CBOR,
-            codes::SHA2_256,
-            &Ipld::Float(f64::NAN),
-            &hashes,
-        );
+        let nan = table.encode(codes::DAG_CBOR, codes::SHA2_256, &Ipld::Float(f64::NAN), &hashes);
         assert!(matches!(nan, Err(Error::Invalid { .. })));
     }
 }

@@ -53,14 +53,7 @@ pub type Verdict = std::result::Result<(), Violation>;
 
 /// Fails with a [`Violation`] unless a promise was kept.
 fn check(kept: bool, rule: &'static str, detail: impl FnOnce() -> String) -> Verdict {
-    if kept {
-        Ok(())
-    } else {
-        Err(Violation {
-            rule,
-            detail: detail(),
-        })
-    }
+    if kept { Ok(()) } else { Err(Violation { rule, detail: detail() }) }
 }
 
 /// Fails with a [`Violation`] unless two values are equal.
@@ -87,28 +80,19 @@ trait Promise<T> {
 
 impl<T> Promise<T> for Result<T> {
     fn promised(self, rule: &'static str) -> std::result::Result<T, Violation> {
-        self.map_err(|error| Violation {
-            rule,
-            detail: with_causes(&error),
-        })
+        self.map_err(|error| Violation { rule, detail: with_causes(&error) })
     }
 }
 
 impl<T> Promise<T> for std::io::Result<T> {
     fn promised(self, rule: &'static str) -> std::result::Result<T, Violation> {
-        self.map_err(|error| Violation {
-            rule,
-            detail: with_causes(&error),
-        })
+        self.map_err(|error| Violation { rule, detail: with_causes(&error) })
     }
 }
 
 impl<T> Promise<T> for Option<T> {
     fn promised(self, rule: &'static str) -> std::result::Result<T, Violation> {
-        self.ok_or_else(|| Violation {
-            rule,
-            detail: "the stream ended".into(),
-        })
+        self.ok_or_else(|| Violation { rule, detail: "the stream ended".into() })
     }
 }
 

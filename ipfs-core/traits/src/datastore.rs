@@ -152,9 +152,7 @@ impl Batch {
 
     /// What is expected: key, and value or absence.
     pub fn expectations(&self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
-        self.expected
-            .iter()
-            .map(|(key, value)| (key, value.as_ref()))
+        self.expected.iter().map(|(key, value)| (key, value.as_ref()))
     }
 
     /// The writes, in the order given: key, and value or removal. The last one for a key holds.

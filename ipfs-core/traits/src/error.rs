@@ -153,35 +153,22 @@ impl Error {
         name: &'static str,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        Self::Component {
-            name,
-            source: source.into().into(),
-        }
+        Self::Component { name, source: source.into().into() }
     }
 
     /// An [`Error::Invalid`]: the caller's argument makes no sense.
     pub fn invalid(what: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::Invalid {
-            what,
-            reason: reason.into(),
-        }
+        Self::Invalid { what, reason: reason.into() }
     }
 
     /// An [`Error::Malformed`]: bytes from outside do not follow their format.
     pub fn malformed(what: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::Malformed {
-            what,
-            reason: reason.into(),
-        }
+        Self::Malformed { what, reason: reason.into() }
     }
 
     /// An [`Error::Limit`], with the numbers widened.
     pub fn limit(what: &'static str, limit: usize, actual: usize) -> Self {
-        Self::Limit {
-            what,
-            limit: limit as u64,
-            actual: actual as u64,
-        }
+        Self::Limit { what, limit: limit as u64, actual: actual as u64 }
     }
 
     /// An [`Error::Unsupported`].
@@ -204,10 +191,7 @@ mod tests {
         let io = std::io::Error::other("the disk is on fire");
         let error = Error::component("flat store", io);
         assert_eq!(error.to_string(), "flat store failed");
-        assert_eq!(
-            error.source().map(ToString::to_string).as_deref(),
-            Some("the disk is on fire")
-        );
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("the disk is on fire"));
     }
 
     #[test]

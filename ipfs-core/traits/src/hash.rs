@@ -96,9 +96,7 @@ pub struct HashTable {
 impl HashTable {
     /// No function but identity.
     pub fn empty() -> Self {
-        Self {
-            functions: Arc::new([]),
-        }
+        Self { functions: Arc::new([]) }
     }
 
     /// The functions that Kubo accepts: SHA-1, SHA2-256 (also doubled) and SHA2-512, and with the
@@ -107,9 +105,7 @@ impl HashTable {
     pub fn standard() -> Self {
         let mut functions = functions::standard();
         functions.sort_by_key(|f| f.code());
-        Self {
-            functions: functions.into(),
-        }
+        Self { functions: functions.into() }
     }
 
     /// The same table with `function` added, in place of one with the same code.
@@ -120,16 +116,10 @@ impl HashTable {
     pub fn with(&self, function: impl HashFunction) -> Result<Self> {
         let (code, size, max) = (function.code(), function.size(), function.max_size());
         if code == codes::IDENTITY {
-            return Err(Error::invalid(
-                "hash function",
-                "code 0 is identity, which needs none",
-            ));
+            return Err(Error::invalid("hash function", "code 0 is identity, which needs none"));
         }
         if size == 0 || size > max || max > limits::MAX_DIGEST {
-            return Err(Error::invalid(
-                "hash function",
-                "its sizes must be 1..=64 bytes",
-            ));
+            return Err(Error::invalid("hash function", "its sizes must be 1..=64 bytes"));
         }
         let mut functions = self.functions.to_vec();
         let at = functions.partition_point(|f| f.code() < code);
@@ -137,9 +127,7 @@ impl HashTable {
             functions.remove(at);
         }
         functions.insert(at, Arc::new(function));
-        Ok(Self {
-            functions: functions.into(),
-        })
+        Ok(Self { functions: functions.into() })
     }
 
     /// The codes in the table, ascending, identity first.
@@ -191,10 +179,7 @@ impl HashTable {
         let size = function.size();
         let mut digests = vec![[0; limits::MAX_DIGEST]; data.len()];
         function.digest_many(data, &mut digests);
-        digests
-            .iter()
-            .map(|digest| wrap(code, &digest[..size]))
-            .collect()
+        digests.iter().map(|digest| wrap(code, &digest[..size])).collect()
     }
 
     /// Whether the CID may be used: its hash function is in the table, and its digest has a length
@@ -216,10 +201,7 @@ impl HashTable {
             return Err(Error::limit("bytes of a digest", limit, size));
         }
         if size > function.max_size() {
-            return Err(Error::malformed(
-                "CID",
-                "its digest is longer than its hash gives",
-            ));
+            return Err(Error::malformed("CID", "its digest is longer than its hash gives"));
         }
         Ok(())
     }
@@ -240,11 +222,7 @@ impl HashTable {
             self.function(hash.code())?.digest(data, digest);
             hash.digest() == digest
         };
-        if matches {
-            Ok(())
-        } else {
-            Err(Error::Corrupt(*cid))
-        }
+        if matches { Ok(()) } else { Err(Error::Corrupt(*cid)) }
     }
 
     /// [`verify`](Self::verify) for many, the answers in their order.
@@ -299,9 +277,7 @@ impl Default for HashTable {
 
 impl fmt::Debug for HashTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.codes().map(|code| format!("0x{code:x}")))
-            .finish()
+        f.debug_list().entries(self.codes().map(|code| format!("0x{code:x}"))).finish()
     }
 }
 

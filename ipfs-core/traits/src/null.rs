@@ -32,8 +32,7 @@ impl BlockSource for OfflineSession {
     }
 
     fn get_many(&self, cids: BoxStream<'static, Cid>) -> BoxStream<'static, (Cid, Result<Block>)> {
-        cids.map(|cid| (cid, Block::inline(&cid).ok_or(Error::NotFound(cid))))
-            .boxed()
+        cids.map(|cid| (cid, Block::inline(&cid).ok_or(Error::NotFound(cid)))).boxed()
     }
 }
 

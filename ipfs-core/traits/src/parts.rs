@@ -221,12 +221,7 @@ mod tests {
 
     fn parts() -> Parts {
         let runtime = Arc::new(VirtualRuntime::new());
-        Parts::new(
-            runtime,
-            HashTable::standard(),
-            Arc::default(),
-            memory::peer_id(1),
-        )
+        Parts::new(runtime, HashTable::standard(), Arc::default(), memory::peer_id(1))
     }
 
     #[test]
@@ -234,9 +229,7 @@ mod tests {
         block_on(async {
             let mut parts = parts();
             let store = Box::new(memory::MemoryStore::new());
-            let store = Recipe::<dyn Blockstore>::build(store, &parts)
-                .await
-                .unwrap();
+            let store = Recipe::<dyn Blockstore>::build(store, &parts).await.unwrap();
             parts.set_store(store.clone());
             let wants_network = recipe(|parts: Parts| async move {
                 parts.store()?;
@@ -244,16 +237,9 @@ mod tests {
                 Ok(Arc::new(memory::MemoryStore::new()) as Arc<dyn Blockstore>)
             });
             let error = Box::new(wants_network).build(&parts).await.unwrap_err();
-            assert!(
-                matches!(error, Error::Invalid { what: "recipe", .. }),
-                "{error}"
-            );
+            assert!(matches!(error, Error::Invalid { what: "recipe", .. }), "{error}");
             // An `Arc` of a plug is a plug, and so a recipe too.
-            assert!(
-                Recipe::<dyn Blockstore>::build(Box::new(store), &parts)
-                    .await
-                    .is_ok()
-            );
+            assert!(Recipe::<dyn Blockstore>::build(Box::new(store), &parts).await.is_ok());
         });
     }
 }

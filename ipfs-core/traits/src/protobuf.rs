@@ -72,9 +72,7 @@ impl<'a> Fields<'a> {
 
     fn read(&mut self) -> Result<(u32, Value<'a>)> {
         let (key, rest) = varint::read(self.rest, self.what)?;
-        let number = u32::try_from(key >> 3)
-            .ok()
-            .filter(|n| (1..1 << 29).contains(n));
+        let number = u32::try_from(key >> 3).ok().filter(|n| (1..1 << 29).contains(n));
         let number = number.ok_or_else(|| Error::malformed(self.what, "a field has no number"))?;
         let (value, rest) = match key & 7 {
             0 => {
@@ -98,10 +96,7 @@ impl<'a> Fields<'a> {
                 (Value::Fixed32(u32::from_le_bytes(bytes)), rest)
             }
             _ => {
-                return Err(Error::malformed(
-                    self.what,
-                    "a field has an unknown wire type",
-                ));
+                return Err(Error::malformed(self.what, "a field has an unknown wire type"));
             }
         };
         self.rest = rest;
@@ -109,9 +104,7 @@ impl<'a> Fields<'a> {
     }
 
     fn fixed<const N: usize>(&self, rest: &'a [u8]) -> Result<([u8; N], &'a [u8])> {
-        rest.split_first_chunk()
-            .map(|(head, rest)| (*head, rest))
-            .ok_or_else(|| self.cut_off())
+        rest.split_first_chunk().map(|(head, rest)| (*head, rest)).ok_or_else(|| self.cut_off())
     }
 
     fn cut_off(&self) -> Error {
@@ -207,10 +200,7 @@ mod tests {
         ];
         for bytes in bad {
             let mut fields = Fields::new(bytes, "test");
-            assert!(
-                matches!(fields.next(), Some(Err(Error::Malformed { .. }))),
-                "{bytes:?}"
-            );
+            assert!(matches!(fields.next(), Some(Err(Error::Malformed { .. }))), "{bytes:?}");
             assert!(fields.next().is_none());
         }
     }

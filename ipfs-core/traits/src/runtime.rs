@@ -179,13 +179,7 @@ impl Task {
             let _ = future.await;
             let _ = finished.send(());
         };
-        (
-            Self {
-                abort: Some(abort),
-                done,
-            },
-            Box::pin(run),
-        )
+        (Self { abort: Some(abort), done }, Box::pin(run))
     }
 
     /// Waits until the future is done, was aborted, or panicked.

@@ -121,10 +121,9 @@ async fn answers(store: &impl Blockstore, cids: Vec<Cid>) -> Vec<(Cid, Result<Bl
         .map(|(cid, inline)| {
             let answer = match inline {
                 Some(block) => Ok(block),
-                None => stored
-                    .next()
-                    .unwrap_or(Ok(None))
-                    .and_then(|b| b.ok_or(Error::NotFound(cid))),
+                None => {
+                    stored.next().unwrap_or(Ok(None)).and_then(|b| b.ok_or(Error::NotFound(cid)))
+                }
             };
             (cid, answer)
         })

@@ -56,17 +56,7 @@ mod tests {
 
     #[test]
     fn round_trip_and_length() {
-        for value in [
-            0,
-            1,
-            127,
-            128,
-            255,
-            16_383,
-            16_384,
-            u64::from(u32::MAX),
-            u64::MAX,
-        ] {
+        for value in [0, 1, 127, 128, 255, 16_383, 16_384, u64::from(u32::MAX), u64::MAX] {
             let mut out = Vec::new();
             write(value, &mut out);
             assert_eq!(out.len(), len(value), "{value}");

@@ -81,10 +81,7 @@ pub struct Stalled;
 impl VirtualRuntime {
     /// A runtime whose clock has not moved yet.
     pub fn new() -> Self {
-        Self(Arc::new(Shared {
-            start: Instant::now(),
-            state: Mutex::default(),
-        }))
+        Self(Arc::new(Shared { start: Instant::now(), state: Mutex::default() }))
     }
 
     /// Runs `future`, and what it has spawned, until it is done. What is spawned goes on in the next
@@ -155,12 +152,7 @@ impl Job {
     fn start(future: BoxFuture<'static, ()>, runtime: &Arc<Shared>) {
         let future = Mutex::new(Some(future));
         let runtime = Arc::downgrade(runtime);
-        Arc::new(Self {
-            future,
-            queued: AtomicBool::new(false),
-            runtime,
-        })
-        .wake();
+        Arc::new(Self { future, queued: AtomicBool::new(false), runtime }).wake();
     }
 
     fn run(self: Arc<Self>) {
@@ -168,10 +160,7 @@ impl Job {
         let waker = self.clone().into();
         let mut slot = self.future.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(future) = slot.as_mut()
-            && future
-                .as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_ready()
+            && future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
         {
             *slot = None;
         }
@@ -201,11 +190,7 @@ impl Runtime for VirtualRuntime {
 
     fn sleep_until(&self, t: Instant) -> BoxFuture<'static, ()> {
         let at = t.saturating_duration_since(self.0.start);
-        Box::pin(Sleep {
-            at,
-            waker: None,
-            shared: self.0.clone(),
-        })
+        Box::pin(Sleep { at, waker: None, shared: self.0.clone() })
     }
 
     fn now(&self) -> Instant {
@@ -241,19 +226,11 @@ impl Future for Sleep {
         if state.elapsed >= self.at {
             return Poll::Ready(());
         }
-        if !self
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
             state.set += 1;
             let order = state.set;
-            state.timers.push(Timer {
-                at: self.at,
-                order,
-                waker: cx.waker().clone(),
-            });
+            state.timers.push(Timer { at: self.at, order, waker: cx.waker().clone() });
         }
         Poll::Pending
     }
@@ -298,14 +275,10 @@ mod tests {
             std::future::pending::<()>().await;
             drop(inside);
         }));
-        runtime
-            .block_on(runtime.sleep(Duration::from_secs(1)))
-            .unwrap();
+        runtime.block_on(runtime.sleep(Duration::from_secs(1))).unwrap();
         assert_eq!(Arc::strong_count(&alive), 2);
         drop(task);
-        runtime
-            .block_on(runtime.sleep(Duration::from_secs(1)))
-            .unwrap();
+        runtime.block_on(runtime.sleep(Duration::from_secs(1))).unwrap();
         assert_eq!(Arc::strong_count(&alive), 1);
     }
 }

@@ -52,13 +52,7 @@ impl Decoder {
     /// A decoder that takes blocks of up to this many bytes.
     pub fn with_max_block(max_block: usize) -> Self {
         let pieces = Pieces::default();
-        Self {
-            pieces,
-            max_block,
-            header: false,
-            failed: false,
-            offset: 0,
-        }
+        Self { pieces, max_block, header: false, failed: false, offset: 0 }
     }
 
     /// Feeds the next piece of the archive.
@@ -71,10 +65,7 @@ impl Decoder {
     /// # Errors
     ///
     /// [`Error::Malformed`] and [`Error::Limit`]; every later call then gives an error too.
-    #[allow(
-        clippy::should_implement_trait,
-        reason = "an iterator's `None` would be its end"
-    )]
+    #[allow(clippy::should_implement_trait, reason = "an iterator's `None` would be its end")]
     pub fn next(&mut self) -> Result<Option<Item>> {
         if self.failed {
             return Err(Error::malformed(WHAT, "it went wrong before"));
@@ -128,11 +119,7 @@ impl Decoder {
         match usize::try_from(len) {
             Ok(0) => Err(Error::malformed(WHAT, "a section has no CID")),
             Ok(len) if len <= limit => Ok(len),
-            _ => Err(Error::Limit {
-                what,
-                limit: limit as u64,
-                actual: len,
-            }),
+            _ => Err(Error::Limit { what, limit: limit as u64, actual: len }),
         }
     }
 }
@@ -217,10 +204,7 @@ mod tests {
             let before = file.len();
             file.extend(car::section_head(block.cid(), block.len()));
             file.extend(block.data());
-            assert_eq!(
-                file.len() - before,
-                car::section_len(block.cid(), block.len())
-            );
+            assert_eq!(file.len() - before, car::section_len(block.cid(), block.len()));
         }
         file
     }
@@ -275,11 +259,7 @@ mod tests {
             let mut decoder = Decoder::new();
             decoder.push(Bytes::copy_from_slice(&file[..cut]));
             sections(&mut decoder);
-            assert_eq!(
-                decoder.finish().is_ok(),
-                ends.contains(&cut),
-                "cut at {cut}"
-            );
+            assert_eq!(decoder.finish().is_ok(), ends.contains(&cut), "cut at {cut}");
         }
     }
 
@@ -301,14 +281,7 @@ mod tests {
         decoder.push(archive(&blocks()).into());
         let mut next = || decoder.next();
         assert!(next().is_ok() && next().is_ok() && next().is_ok());
-        assert!(matches!(
-            next(),
-            Err(Error::Limit {
-                limit: 4,
-                actual: 127,
-                ..
-            })
-        ));
+        assert!(matches!(next(), Err(Error::Limit { limit: 4, actual: 127, .. })));
     }
 
     #[test]

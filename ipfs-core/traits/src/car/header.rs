@@ -70,11 +70,7 @@ fn read_head(major: u8, bytes: &[u8]) -> Result<(usize, &[u8])> {
 
 fn number<const N: usize>(bytes: &[u8], least: usize) -> Result<(usize, &[u8], usize)> {
     let (number, rest) = bytes.split_first_chunk::<N>().ok_or_else(cut_off)?;
-    Ok((
-        number.iter().fold(0, |n, byte| n << 8 | usize::from(*byte)),
-        rest,
-        least,
-    ))
+    Ok((number.iter().fold(0, |n, byte| n << 8 | usize::from(*byte)), rest, least))
 }
 
 fn cut_off() -> Error {
@@ -101,11 +97,7 @@ impl Header {
     /// [`Error::Unsupported`] for a CARv2; [`Error::Limit`] beyond [`MAX_HEADER`].
     pub fn parse(bytes: &Bytes) -> Result<Self> {
         if bytes.len() > MAX_HEADER {
-            return Err(Error::limit(
-                "bytes of a CAR header",
-                MAX_HEADER,
-                bytes.len(),
-            ));
+            return Err(Error::limit("bytes of a CAR header", MAX_HEADER, bytes.len()));
         }
         if bytes[..] == *b"\xa1\x67version\x02" {
             return Err(Error::unsupported("CAR version 2 where version 1 is read"));
@@ -184,9 +176,7 @@ mod tests {
             let roots: Vec<Cid> = (0..count)
                 .map(|i: u32| {
                     let prefix = [Prefix::v0(), Prefix::v1(codes::RAW, codes::SHA2_256)];
-                    prefix[i as usize % 2]
-                        .cid(&i.to_be_bytes(), &hashes)
-                        .unwrap()
+                    prefix[i as usize % 2].cid(&i.to_be_bytes(), &hashes).unwrap()
                 })
                 .collect();
             let bytes = body(header(&roots));
@@ -214,10 +204,7 @@ mod tests {
         ];
         for bytes in bad {
             let error = Header::parse(&Bytes::from_static(bytes)).unwrap_err();
-            assert!(
-                matches!(error, Error::Malformed { .. }),
-                "{bytes:?}: {error}"
-            );
+            assert!(matches!(error, Error::Malformed { .. }), "{bytes:?}: {error}");
         }
         let v2 = Header::parse(&Bytes::from_static(b"\xa1\x67version\x02")).unwrap_err();
         assert!(matches!(v2, Error::Unsupported(_)));

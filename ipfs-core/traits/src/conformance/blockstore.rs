@@ -50,26 +50,15 @@ where
     drop(store);
     let store = open().await.promised(RULE)?;
     for block in &blocks {
-        same(
-            store.get(block.cid()).await.promised(RULE)?.as_ref(),
-            Some(block),
-            RULE,
-        )?;
+        same(store.get(block.cid()).await.promised(RULE)?.as_ref(), Some(block), RULE)?;
     }
     store.delete_many(&cids[..10]).await.promised(RULE)?;
     store.flush().await.promised(RULE)?;
     drop(store);
     let store = open().await.promised(RULE)?;
     let found = store.sizes(&cids).await.promised(RULE)?;
-    let expected = blocks
-        .iter()
-        .enumerate()
-        .map(|(i, b)| (i >= 10).then_some(b.len() as u64));
-    same(
-        found,
-        expected.collect(),
-        "a delete that was flushed stays done",
-    )
+    let expected = blocks.iter().enumerate().map(|(i, b)| (i >= 10).then_some(b.len() as u64));
+    same(found, expected.collect(), "a delete that was flushed stays done")
 }
 
 async fn put_and_get(store: &impl Blockstore) -> Verdict {
@@ -79,37 +68,17 @@ async fn put_and_get(store: &impl Blockstore) -> Verdict {
     same(store.size(block.cid()).await.promised(rule)?, None, rule)?;
     let rule = "a put that returned is seen, flushed or not";
     store.put(block.clone()).await.promised(rule)?;
-    same(
-        store.get(block.cid()).await.promised(rule)?,
-        Some(block.clone()),
-        rule,
-    )?;
-    same(
-        store.size(block.cid()).await.promised(rule)?,
-        Some(100),
-        "size without a read",
-    )?;
+    same(store.get(block.cid()).await.promised(rule)?, Some(block.clone()), rule)?;
+    same(store.size(block.cid()).await.promised(rule)?, Some(100), "size without a read")?;
     let rule = "putting what is there changes nothing";
     store.put(block.clone()).await.promised(rule)?;
-    same(
-        store.get(block.cid()).await.promised(rule)?,
-        Some(block.clone()),
-        rule,
-    )?;
+    same(store.get(block.cid()).await.promised(rule)?, Some(block.clone()), rule)?;
     let rule = "a flush keeps what was put";
     store.flush().await.promised(rule)?;
-    same(
-        store.get(block.cid()).await.promised(rule)?,
-        Some(block.clone()),
-        rule,
-    )?;
+    same(store.get(block.cid()).await.promised(rule)?, Some(block.clone()), rule)?;
     store.put(block.clone()).await.promised(rule)?;
     store.flush().await.promised(rule)?;
-    same(
-        store.get(block.cid()).await.promised(rule)?,
-        Some(block),
-        rule,
-    )
+    same(store.get(block.cid()).await.promised(rule)?, Some(block), rule)
 }
 
 async fn by_multihash(store: &impl Blockstore) -> Verdict {
@@ -126,11 +95,7 @@ async fn by_multihash(store: &impl Blockstore) -> Verdict {
     }
     store.delete(&raw).await.promised(rule)?;
     same(store.has(v0.cid()).await.promised(rule)?, false, rule)?;
-    same(
-        all(store.list()).await.promised(rule)?.concat(),
-        Vec::new(),
-        rule,
-    )
+    same(all(store.list()).await.promised(rule)?.concat(), Vec::new(), rule)
 }
 
 async fn delete(store: &impl Blockstore) -> Verdict {
@@ -141,11 +106,7 @@ async fn delete(store: &impl Blockstore) -> Verdict {
     same(store.get(blocks[0].cid()).await.promised(rule)?, None, rule)?;
     store.flush().await.promised(rule)?;
     same(store.get(blocks[0].cid()).await.promised(rule)?, None, rule)?;
-    same(
-        store.has(blocks[1].cid()).await.promised(rule)?,
-        true,
-        "a delete takes no other block",
-    )?;
+    same(store.has(blocks[1].cid()).await.promised(rule)?, true, "a delete takes no other block")?;
     store.delete(blocks[1].cid()).await.promised(rule)?;
     same(store.get(blocks[1].cid()).await.promised(rule)?, None, rule)?;
     let rule = "deleting what is absent is no error";
@@ -154,11 +115,7 @@ async fn delete(store: &impl Blockstore) -> Verdict {
     store.put_many(&blocks[..2]).await.promised(rule)?;
     store.flush().await.promised(rule)?;
     for block in &blocks {
-        same(
-            store.get(block.cid()).await.promised(rule)?.as_ref(),
-            Some(block),
-            rule,
-        )?;
+        same(store.get(block.cid()).await.promised(rule)?.as_ref(), Some(block), rule)?;
     }
     Ok(())
 }
@@ -169,61 +126,33 @@ async fn batches(store: &impl Blockstore) -> Verdict {
     let rule = "a batch is stored whole";
     store.put_many(&here).await.promised(rule)?;
     let rule = "answers come in the order asked";
-    let cids: Vec<Cid> = here
-        .iter()
-        .zip(&absent)
-        .rev()
-        .flat_map(|(a, b)| [*a.cid(), *b.cid(), *a.cid()])
-        .collect();
-    let expected: Vec<Option<&Block>> = here
-        .iter()
-        .rev()
-        .flat_map(|a| [Some(a), None, Some(a)])
-        .collect();
+    let cids: Vec<Cid> =
+        here.iter().zip(&absent).rev().flat_map(|(a, b)| [*a.cid(), *b.cid(), *a.cid()]).collect();
+    let expected: Vec<Option<&Block>> =
+        here.iter().rev().flat_map(|a| [Some(a), None, Some(a)]).collect();
     let found = store.get_many(&cids).await;
     same(found.len(), cids.len(), rule)?;
     for (found, expected) in found.into_iter().zip(&expected) {
         same(found.promised(rule)?.as_ref(), *expected, rule)?;
     }
     let sizes = store.sizes(&cids).await.promised(rule)?;
-    same(
-        sizes,
-        expected.iter().map(|b| b.map(|b| b.len() as u64)).collect(),
-        rule,
-    )?;
+    same(sizes, expected.iter().map(|b| b.map(|b| b.len() as u64)).collect(), rule)?;
     let rule = "an empty batch is no error";
     store.put_many(&[]).await.promised(rule)?;
     store.delete_many(&[]).await.promised(rule)?;
     same(store.sizes(&[]).await.promised(rule)?, Vec::new(), rule)?;
     same(store.get_many(&[]).await.len(), 0, rule)?;
     let rule = "a batch may name a block twice";
-    store
-        .put_many(&[absent[0].clone(), absent[0].clone()])
-        .await
-        .promised(rule)?;
-    store
-        .delete_many(&[*absent[0].cid(), *absent[0].cid()])
-        .await
-        .promised(rule)?;
-    same(
-        store.has(absent[0].cid()).await.promised(rule)?,
-        false,
-        rule,
-    )
+    store.put_many(&[absent[0].clone(), absent[0].clone()]).await.promised(rule)?;
+    store.delete_many(&[*absent[0].cid(), *absent[0].cid()]).await.promised(rule)?;
+    same(store.has(absent[0].cid()).await.promised(rule)?, false, rule)
 }
 
 async fn listing(store: &impl Blockstore) -> Verdict {
     let rule = "an empty store lists nothing";
-    same(
-        all(store.list()).await.promised(rule)?.concat(),
-        Vec::new(),
-        rule,
-    )?;
+    same(all(store.list()).await.promised(rule)?.concat(), Vec::new(), rule)?;
     let blocks = Numbers(4).blocks(3000);
-    store
-        .put_many(&blocks)
-        .await
-        .promised("a batch is stored whole")?;
+    store.put_many(&blocks).await.promised("a batch is stored whole")?;
     let expected = expected_list(blocks.iter());
     let rule = "a listing has every block exactly once, with its size";
     for flush in [false, true] {
@@ -232,9 +161,7 @@ async fn listing(store: &impl Blockstore) -> Verdict {
         }
         let pages = all(store.list()).await.promised(rule)?;
         let longest = pages.iter().map(Vec::len).max().unwrap_or(0);
-        check(longest <= MAX_PAGE, "pages are bounded", || {
-            format!("{longest} blocks in one")
-        })?;
+        check(longest <= MAX_PAGE, "pages are bounded", || format!("{longest} blocks in one"))?;
         let listed = pages.concat();
         same(listed.len(), expected.len(), rule)?;
         same(listed.into_iter().collect(), expected.clone(), rule)?;
@@ -246,12 +173,8 @@ async fn listing(store: &impl Blockstore) -> Verdict {
         same(count, expected.len() as u64, "usage counts the blocks")?;
     }
     store.compact().await.promised("compacting")?;
-    let listed: BTreeMap<_, _> = all(store.list())
-        .await
-        .promised(rule)?
-        .concat()
-        .into_iter()
-        .collect();
+    let listed: BTreeMap<_, _> =
+        all(store.list()).await.promised(rule)?.concat().into_iter().collect();
     same(listed, expected, "compacting loses nothing")
 }
 
@@ -259,50 +182,30 @@ async fn listing(store: &impl Blockstore) -> Verdict {
 const MAX_PAGE: usize = 2048;
 
 fn expected_list<'a>(blocks: impl Iterator<Item = &'a Block>) -> BTreeMap<Multihash, u64> {
-    blocks
-        .map(|block| (*block.hash(), block.len() as u64))
-        .collect()
+    blocks.map(|block| (*block.hash(), block.len() as u64)).collect()
 }
 
 async fn sizes_of_all_kinds(store: &impl Blockstore) -> Verdict {
     let mut numbers = Numbers(5);
-    for len in [
-        0,
-        1,
-        4095,
-        4096,
-        limits::MAX_BLOCK,
-        limits::MAX_STORED_BLOCK,
-    ] {
+    for len in [0, 1, 4095, 4096, limits::MAX_BLOCK, limits::MAX_STORED_BLOCK] {
         let rule = "blocks of 0 bytes to 64 MiB are taken";
         let block = match len {
             0..=4096 => numbers.block(len),
-            _ => Block::of(
-                codes::RAW,
-                codes::SHA2_256,
-                vec![len as u8; len],
-                &HashTable::standard(),
-            )
-            .promised(rule)?,
+            _ => {
+                Block::of(codes::RAW, codes::SHA2_256, vec![len as u8; len], &HashTable::standard())
+                    .promised(rule)?
+            }
         };
         store.put(block.clone()).await.promised(rule)?;
-        same(
-            store.size(block.cid()).await.promised(rule)?,
-            Some(len as u64),
-            rule,
-        )?;
+        same(store.size(block.cid()).await.promised(rule)?, Some(len as u64), rule)?;
         let found = store.get(block.cid()).await.promised(rule)?;
-        check(found.as_ref() == Some(&block), rule, || {
-            format!("{len} bytes came back changed")
-        })?;
+        check(found.as_ref() == Some(&block), rule, || format!("{len} bytes came back changed"))?;
     }
     let rule = "a block over 64 MiB is refused with a limit";
     let over = vec![0; limits::MAX_STORED_BLOCK + 1];
     let cid = *numbers.block(7).cid();
     let refused = store.put(Block::trusted(cid, over.into())).await;
-    check(matches!(refused, Err(Error::Limit { .. })), rule, || {
-        format!("{refused:?}")
-    })?;
+    check(matches!(refused, Err(Error::Limit { .. })), rule, || format!("{refused:?}"))?;
     same(store.has(&cid).await.promised(rule)?, false, rule)
 }
 
@@ -313,22 +216,15 @@ async fn side_by_side(store: &impl Blockstore) -> Verdict {
         store.put_many(blocks).await?;
         store.flush().await?;
         store.delete(blocks[0].cid()).await?;
-        store
-            .sizes(&blocks.iter().map(|b| *b.cid()).collect::<Vec<_>>())
-            .await
+        store.sizes(&blocks.iter().map(|b| *b.cid()).collect::<Vec<_>>()).await
     });
     for (found, blocks) in join_all(work).await.into_iter().zip(&groups) {
-        let expected = blocks
-            .iter()
-            .enumerate()
-            .map(|(i, b)| (i > 0).then_some(b.len() as u64));
+        let expected = blocks.iter().enumerate().map(|(i, b)| (i > 0).then_some(b.len() as u64));
         same(found.promised(rule)?, expected.collect(), rule)?;
     }
     let one = Numbers(30).block(64);
     let puts = join_all((0..20).map(|_| store.put(one.clone()))).await;
-    puts.into_iter()
-        .collect::<Result<Vec<()>>>()
-        .promised(rule)?;
+    puts.into_iter().collect::<Result<Vec<()>>>().promised(rule)?;
     same(store.get(one.cid()).await.promised(rule)?, Some(one), rule)
 }
 
@@ -338,9 +234,8 @@ async fn random_work(store: &impl Blockstore) -> Verdict {
     let blocks = numbers.blocks(40);
     let mut model: BTreeMap<Multihash, u64> = BTreeMap::new();
     for _ in 0..300 {
-        let some: Vec<Block> = (0..1 + numbers.below(6))
-            .map(|_| blocks[numbers.below(40)].clone())
-            .collect();
+        let some: Vec<Block> =
+            (0..1 + numbers.below(6)).map(|_| blocks[numbers.below(40)].clone()).collect();
         let cids: Vec<Cid> = some.iter().map(|block| *block.cid()).collect();
         match numbers.below(5) {
             0 | 1 => {
@@ -353,19 +248,12 @@ async fn random_work(store: &impl Blockstore) -> Verdict {
             }
             3 => store.flush().await.promised(rule)?,
             _ => {
-                let expected = cids
-                    .iter()
-                    .map(|cid| model.get(cid.hash()).copied())
-                    .collect();
+                let expected = cids.iter().map(|cid| model.get(cid.hash()).copied()).collect();
                 same(store.sizes(&cids).await.promised(rule)?, expected, rule)?;
             }
         }
     }
-    let listed: BTreeMap<_, _> = all(store.list())
-        .await
-        .promised(rule)?
-        .concat()
-        .into_iter()
-        .collect();
+    let listed: BTreeMap<_, _> =
+        all(store.list()).await.promised(rule)?.concat().into_iter().collect();
     same(listed, model, rule)
 }

@@ -12,25 +12,14 @@ use crate::{Block, Cid, Codec, Error, HashTable, Ipld, codes};
 ///
 /// The first promise that is not kept.
 pub fn codec(codec: &dyn Codec, values: &[Ipld]) -> Verdict {
-    check(!values.is_empty(), "a check needs values", || {
-        "none were given".into()
-    })?;
+    check(!values.is_empty(), "a check needs values", || "none were given".into())?;
     let mut numbers = Numbers(8);
     for value in values {
         let rule = "what was encoded decodes to the same value";
         let data = codec.encode(value).promised(rule)?;
-        let block = Block::of(
-            codec.code(),
-            codes::SHA2_256,
-            data.clone(),
-            &HashTable::standard(),
-        )
-        .promised(rule)?;
-        same(
-            codec.decode(block.cid(), &data).promised(rule)?,
-            value.clone(),
-            rule,
-        )?;
+        let block = Block::of(codec.code(), codes::SHA2_256, data.clone(), &HashTable::standard())
+            .promised(rule)?;
+        same(codec.decode(block.cid(), &data).promised(rule)?, value.clone(), rule)?;
         let rule = "encoding is deterministic";
         same(codec.encode(value).promised(rule)?, data.clone(), rule)?;
         links(codec, block.cid(), &data)?;
@@ -44,9 +33,7 @@ pub fn codec(codec: &dyn Codec, values: &[Ipld]) -> Verdict {
 fn links(codec: &dyn Codec, cid: &Cid, data: &Bytes) -> Verdict {
     let rule = "links are those of the decoded value";
     let mut found = Vec::new();
-    codec
-        .links(cid, data, &mut |link| found.push(link))
-        .promised(rule)?;
+    codec.links(cid, data, &mut |link| found.push(link)).promised(rule)?;
     let value = codec.decode(cid, data).promised(rule)?;
     let mut expected = Vec::new();
     value.references(&mut expected);

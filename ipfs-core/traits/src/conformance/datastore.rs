@@ -42,14 +42,8 @@ where
     for round in 0..3_u8 {
         let store = open().await.promised(rule)?;
         let before = round.checked_sub(1).map(|last| Bytes::from(vec![last]));
-        same(
-            store.get(b"round").await.promised(rule)?,
-            before.clone(),
-            rule,
-        )?;
-        let batch = Batch::new()
-            .expect("round", before)
-            .put("round", vec![round]);
+        same(store.get(b"round").await.promised(rule)?, before.clone(), rule)?;
+        let batch = Batch::new().expect("round", before).put("round", vec![round]);
         same(store.commit(batch).await.promised(rule)?, true, rule)?;
     }
     Ok(())
@@ -58,29 +52,13 @@ where
 async fn get_and_commit(store: &impl Datastore) -> Verdict {
     let rule = "a commit is seen by every later call";
     same(store.get(b"a").await.promised(rule)?, None, rule)?;
-    let batch = Batch::new()
-        .put("a", "1")
-        .put("b", "")
-        .put("a", "2")
-        .delete("c");
+    let batch = Batch::new().put("a", "1").put("b", "").put("a", "2").delete("c");
     same(store.commit(batch).await.promised(rule)?, true, rule)?;
-    same(
-        store.get(b"a").await.promised(rule)?,
-        Some("2".into()),
-        "the last write of a key holds",
-    )?;
-    same(
-        store.get(b"b").await.promised(rule)?,
-        Some(Bytes::new()),
-        "an empty value is a value",
-    )?;
+    same(store.get(b"a").await.promised(rule)?, Some("2".into()), "the last write of a key holds")?;
+    same(store.get(b"b").await.promised(rule)?, Some(Bytes::new()), "an empty value is a value")?;
     let batch = Batch::new().put("b", "3").delete("b").delete("a");
     same(store.commit(batch).await.promised(rule)?, true, rule)?;
-    same(
-        store.get(b"b").await.promised(rule)?,
-        None,
-        "the last write of a key holds",
-    )?;
+    same(store.get(b"b").await.promised(rule)?, None, "the last write of a key holds")?;
     same(store.get(b"a").await.promised(rule)?, None, rule)?;
     let rule = "an empty batch is no error";
     same(store.commit(Batch::new()).await.promised(rule)?, true, rule)
@@ -89,86 +67,37 @@ async fn get_and_commit(store: &impl Datastore) -> Verdict {
 async fn expectations(store: &impl Datastore) -> Verdict {
     let none = None::<Bytes>;
     let rule = "a commit happens only if all that is expected holds";
-    let create = || {
-        Batch::new()
-            .expect("k", none.clone())
-            .put("k", "1")
-            .put("other", "x")
-    };
+    let create = || Batch::new().expect("k", none.clone()).put("k", "1").put("other", "x");
     same(store.commit(create()).await.promised(rule)?, true, rule)?;
-    same(
-        store.commit(create().put("k", "9")).await.promised(rule)?,
-        false,
-        rule,
-    )?;
-    same(
-        store.get(b"k").await.promised(rule)?,
-        Some("1".into()),
-        rule,
-    )?;
-    let wrong = Batch::new()
-        .expect("k", Some("1"))
-        .expect("other", Some("y"))
-        .delete("k");
+    same(store.commit(create().put("k", "9")).await.promised(rule)?, false, rule)?;
+    same(store.get(b"k").await.promised(rule)?, Some("1".into()), rule)?;
+    let wrong = Batch::new().expect("k", Some("1")).expect("other", Some("y")).delete("k");
     same(store.commit(wrong).await.promised(rule)?, false, rule)?;
-    same(
-        store.get(b"k").await.promised(rule)?,
-        Some("1".into()),
-        rule,
-    )?;
+    same(store.get(b"k").await.promised(rule)?, Some("1".into()), rule)?;
     let empty = Batch::new().expect("k", Some("")).delete("k");
     same(store.commit(empty).await.promised(rule)?, false, rule)?;
     let right = Batch::new().expect("k", Some("1")).put("k", "2");
     same(store.commit(right).await.promised(rule)?, true, rule)?;
-    same(
-        store.get(b"k").await.promised(rule)?,
-        Some("2".into()),
-        rule,
-    )
+    same(store.get(b"k").await.promised(rule)?, Some("2".into()), rule)
 }
 
 async fn scans(store: &impl Datastore) -> Verdict {
     let rule = "a scan gives what begins with the prefix, ascending";
-    let mut batch = Batch::new()
-        .put("a", "")
-        .put("c", "")
-        .put([0xff_u8, 0xff].to_vec(), "");
+    let mut batch = Batch::new().put("a", "").put("c", "").put([0xff_u8, 0xff].to_vec(), "");
     for i in 0..2000_u32 {
-        batch = batch.put(
-            [b"b/", &i.to_be_bytes()[..]].concat(),
-            i.to_be_bytes().to_vec(),
-        );
+        batch = batch.put([b"b/", &i.to_be_bytes()[..]].concat(), i.to_be_bytes().to_vec());
     }
     store.commit(batch).await.promised(rule)?;
     let pages = all(store.scan(b"b/")).await.promised(rule)?;
     let longest = pages.iter().map(Vec::len).max().unwrap_or(0);
-    check(longest <= 1024, "pages are bounded", || {
-        format!("{longest} entries in one")
-    })?;
+    check(longest <= 1024, "pages are bounded", || format!("{longest} entries in one"))?;
     let found: Vec<Bytes> = pages.concat().into_iter().map(|(_, value)| value).collect();
-    let expected: Vec<Bytes> = (0..2000_u32)
-        .map(|i| Bytes::copy_from_slice(&i.to_be_bytes()))
-        .collect();
+    let expected: Vec<Bytes> =
+        (0..2000_u32).map(|i| Bytes::copy_from_slice(&i.to_be_bytes())).collect();
     same(found, expected, rule)?;
-    same(
-        all(store.scan(b"")).await.promised(rule)?.concat().len(),
-        2003,
-        rule,
-    )?;
-    same(
-        all(store.scan(&[0xff]))
-            .await
-            .promised(rule)?
-            .concat()
-            .len(),
-        1,
-        rule,
-    )?;
-    same(
-        all(store.scan(b"zz")).await.promised(rule)?.concat().len(),
-        0,
-        rule,
-    )?;
+    same(all(store.scan(b"")).await.promised(rule)?.concat().len(), 2003, rule)?;
+    same(all(store.scan(&[0xff])).await.promised(rule)?.concat().len(), 1, rule)?;
+    same(all(store.scan(b"zz")).await.promised(rule)?.concat().len(), 0, rule)?;
 
     let rule = "a scan shows one moment";
     let mut scan = store.scan(b"b/");
@@ -180,11 +109,7 @@ async fn scans(store: &impl Datastore) -> Verdict {
     store.commit(change).await.promised(rule)?;
     let rest = all(scan).await.promised(rule)?.concat().len();
     same(first + rest, 2000, rule)?;
-    same(
-        all(store.scan(b"b/")).await.promised(rule)?.concat().len(),
-        1,
-        rule,
-    )
+    same(all(store.scan(b"b/")).await.promised(rule)?.concat().len(), 1, rule)
 }
 
 async fn bounds(store: &impl Datastore) -> Verdict {
@@ -195,17 +120,11 @@ async fn bounds(store: &impl Datastore) -> Verdict {
     same(found.map(|value| value.len()), Some(Batch::MAX_VALUE), rule)?;
     let rule = "beyond the bounds nothing is written";
     for over in [
-        Batch::new()
-            .put("x", "y")
-            .put(vec![1; Batch::MAX_KEY + 1], ""),
-        Batch::new()
-            .put("x", "y")
-            .put("v", vec![2; Batch::MAX_VALUE + 1]),
+        Batch::new().put("x", "y").put(vec![1; Batch::MAX_KEY + 1], ""),
+        Batch::new().put("x", "y").put("v", vec![2; Batch::MAX_VALUE + 1]),
     ] {
         let refused = store.commit(over).await;
-        check(matches!(refused, Err(Error::Limit { .. })), rule, || {
-            format!("{refused:?}")
-        })?;
+        check(matches!(refused, Err(Error::Limit { .. })), rule, || format!("{refused:?}"))?;
         same(store.get(b"x").await.promised(rule)?, None, rule)?;
     }
     Ok(())
@@ -221,11 +140,7 @@ async fn one_winner(store: &impl Datastore) -> Verdict {
             same(store.commit(reset).await.promised(rule)?, true, rule)?;
             continue;
         }
-        let claim = || {
-            Batch::new()
-                .expect(key.clone(), None::<Bytes>)
-                .put(key.clone(), "taken")
-        };
+        let claim = || Batch::new().expect(key.clone(), None::<Bytes>).put(key.clone(), "taken");
         let won = join_all((0..16).map(|_| store.commit(claim()))).await;
         let won: Vec<bool> = won.into_iter().collect::<Result<_>>().promised(rule)?;
         same(won.into_iter().filter(|won| *won).count(), 1, rule)?;
@@ -249,11 +164,7 @@ async fn random_work(store: &impl Datastore) -> Verdict {
                 }
             };
         }
-        same(
-            store.commit(batch.clone()).await.promised(rule)?,
-            true,
-            rule,
-        )?;
+        same(store.commit(batch.clone()).await.promised(rule)?, true, rule)?;
         for (key, value) in batch.into_writes() {
             match value {
                 Some(value) => model.insert(key, value),

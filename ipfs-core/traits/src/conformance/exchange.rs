@@ -19,9 +19,7 @@ where
     F: Future<Output = Result<E>>,
 {
     let blocks = Numbers(12).blocks(200);
-    let exchange = make(blocks.clone())
-        .await
-        .promised("an exchange can be made")?;
+    let exchange = make(blocks.clone()).await.promised("an exchange can be made")?;
     let session = exchange.session(Some(blocks[0].cid()));
     session.providers(&[]);
     gives(&*session, &blocks).await?;
@@ -33,18 +31,10 @@ where
     let absent = Numbers(13).block(10);
     let mut never = one.get(absent.cid());
     let answer = (&mut never).now_or_never();
-    check(
-        !matches!(answer, Some(Ok(_))),
-        "only what exists is given",
-        || format!("{answer:?}"),
-    )?;
+    check(!matches!(answer, Some(Ok(_))), "only what exists is given", || format!("{answer:?}"))?;
     drop(never);
     drop(one);
-    same(
-        other.get(blocks[1].cid()).await.promised(rule)?,
-        blocks[1].clone(),
-        rule,
-    )?;
+    same(other.get(blocks[1].cid()).await.promised(rule)?, blocks[1].clone(), rule)?;
 
     let rule = "new blocks may be told of";
     exchange.notify(&blocks[..3]).await.promised(rule)?;
@@ -59,12 +49,6 @@ fn counts(session: &dyn Session, blocks: &[Block]) -> Verdict {
     let stats = session.stats();
     let rule = "a session counts what it delivered";
     let least = blocks.len() as u64;
-    check(stats.blocks == 0 || stats.blocks >= least, rule, || {
-        format!("{stats:?}")
-    })?;
-    same(
-        stats.wanted,
-        0,
-        "nothing is wanted when all is delivered or given up",
-    )
+    check(stats.blocks == 0 || stats.blocks >= least, rule, || format!("{stats:?}"))?;
+    same(stats.wanted, 0, "nothing is wanted when all is delivered or given up")
 }

@@ -43,8 +43,7 @@ where
 }
 
 async fn join(a: &dyn Network, b: &dyn Network) -> Result<()> {
-    a.connect(&PeerInfo::new(b.local_peer(), b.addresses()))
-        .await
+    a.connect(&PeerInfo::new(b.local_peer(), b.addresses())).await
 }
 
 /// Waits until `events` tells what `wanted` accepts.
@@ -64,9 +63,7 @@ async fn watch(
     let rule = "events begin with a snapshot";
     let mut events = network.events();
     let first = events.next().await.promised(rule)?;
-    check(matches!(first, Event::Snapshot(_)), rule, || {
-        format!("{first:?}")
-    })?;
+    check(matches!(first, Event::Snapshot(_)), rule, || format!("{first:?}"))?;
     Ok(events)
 }
 
@@ -74,24 +71,14 @@ async fn connecting(a: &dyn Network, b: &dyn Network) -> Verdict {
     let (mut at_a, mut at_b) = (watch(a).await?, watch(b).await?);
     let rule = "a stream is opened only to a connected peer";
     let early = a.open(b.local_peer(), &[ECHO]).await;
-    check(matches!(early, Err(Error::Unreachable(..))), rule, || {
-        format!("{early:?}")
-    })?;
+    check(matches!(early, Err(Error::Unreachable(..))), rule, || format!("{early:?}"))?;
 
     let rule = "two networks can connect";
     join(a, b).await.promised(rule)?;
-    join(a, b)
-        .await
-        .promised("connecting to a connected peer is no error")?;
+    join(a, b).await.promised("connecting to a connected peer is no error")?;
     let rule = "both sides are told of a connection, by the name of the other";
-    until(&mut at_a, rule, |event| {
-        *event == Event::Connected(b.local_peer())
-    })
-    .await?;
-    until(&mut at_b, rule, |event| {
-        *event == Event::Connected(a.local_peer())
-    })
-    .await?;
+    until(&mut at_a, rule, |event| *event == Event::Connected(b.local_peer())).await?;
+    until(&mut at_b, rule, |event| *event == Event::Connected(a.local_peer())).await?;
     let rule = "a later reader's snapshot has the peer";
     let first = a.events().next().await.promised(rule)?;
     let kept = matches!(&first, Event::Snapshot(now)
@@ -114,11 +101,7 @@ async fn streams(a: &dyn Network, b: &dyn Network) -> Verdict {
     let mut inbound = b.accept(&[ECHO, OTHER], 8).promised(rule)?;
     for (asked, chosen) in [(vec![ECHO], ECHO), (vec![NOBODY, OTHER, ECHO], OTHER)] {
         let mut near = a.open(b.local_peer(), &asked).await.promised(rule)?;
-        same(
-            near.protocol().clone(),
-            chosen.clone(),
-            "the first protocol that fits is chosen",
-        )?;
+        same(near.protocol().clone(), chosen.clone(), "the first protocol that fits is chosen")?;
         let there = vec![1; 100_000];
         let back = vec![2; 100_000];
         let here = async {
@@ -130,11 +113,7 @@ async fn streams(a: &dyn Network, b: &dyn Network) -> Verdict {
         };
         let echo = async {
             let mut far = taken(&mut inbound, a.local_peer()).await?;
-            same(
-                far.protocol().clone(),
-                chosen.clone(),
-                "both sides know the protocol",
-            )?;
+            same(far.protocol().clone(), chosen.clone(), "both sides know the protocol")?;
             let mut found = Vec::new();
             far.read_to_end(&mut found).await.promised(rule)?;
             far.write_all(&back).await.promised(rule)?;
@@ -147,9 +126,7 @@ async fn streams(a: &dyn Network, b: &dyn Network) -> Verdict {
     }
     let rule = "a protocol that the peer does not speak is `Unsupported`";
     let refused = a.open(b.local_peer(), &[NOBODY]).await;
-    check(matches!(refused, Err(Error::Unsupported(_))), rule, || {
-        format!("{refused:?}")
-    })
+    check(matches!(refused, Err(Error::Unsupported(_))), rule, || format!("{refused:?}"))
 }
 
 async fn resets(a: &dyn Network, b: &dyn Network) -> Verdict {
@@ -179,20 +156,14 @@ async fn protocols(a: &dyn Network, b: &dyn Network) -> Verdict {
     until(&mut events, rule, |event| speaks(event, true)).await?;
     let rule = "a protocol is accepted in one place";
     let second = b.accept(&[OTHER, ECHO], 8).err();
-    check(matches!(second, Some(Error::InUse(_))), rule, || {
-        format!("{second:?}")
-    })?;
+    check(matches!(second, Some(Error::InUse(_))), rule, || format!("{second:?}"))?;
     let rule = "peers are told when it is no longer accepted";
     drop(inbound);
     until(&mut events, rule, |event| speaks(event, false)).await?;
     let refused = a.open(b.local_peer(), &[ECHO]).await;
     let kept = matches!(refused, Err(Error::Unsupported(_)));
-    check(kept, "what is no longer accepted is `Unsupported`", || {
-        format!("{refused:?}")
-    })?;
-    b.accept(&[ECHO], 8)
-        .map(drop)
-        .promised("what was given up can be accepted again")
+    check(kept, "what is no longer accepted is `Unsupported`", || format!("{refused:?}"))?;
+    b.accept(&[ECHO], 8).map(drop).promised("what was given up can be accepted again")
 }
 
 /// Opens a stream and shows it alive: the far side has to have seen a byte of it.
@@ -202,8 +173,7 @@ async fn open_with(a: &dyn Network, to: PeerId, mark: u8) -> Result<Stream> {
         stream.write_all(&[mark]).await?;
         stream.flush().await
     };
-    sent.await
-        .map_err(|error| Error::Unreachable(to, Some(Arc::new(error))))?;
+    sent.await.map_err(|error| Error::Unreachable(to, Some(Arc::new(error))))?;
     Ok(stream)
 }
 
@@ -273,25 +243,15 @@ async fn disconnecting(a: &dyn Network, b: &dyn Network) -> Verdict {
     let mut near = open_with(a, b.local_peer(), 0).await.promised(rule)?;
     let _far = taken(&mut inbound, a.local_peer()).await?;
     a.disconnect(b.local_peer()).await.promised(rule)?;
-    until(&mut at_a, rule, |event| {
-        *event == Event::Gone(b.local_peer())
-    })
-    .await?;
-    until(&mut at_b, rule, |event| {
-        *event == Event::Gone(a.local_peer())
-    })
-    .await?;
+    until(&mut at_a, rule, |event| *event == Event::Gone(b.local_peer())).await?;
+    until(&mut at_b, rule, |event| *event == Event::Gone(a.local_peer())).await?;
     let end = near.read_to_end(&mut Vec::new()).await;
     check(end.is_err(), rule, || format!("{end:?}"))?;
     let late = a.open(b.local_peer(), &[ECHO]).await;
-    check(matches!(late, Err(Error::Unreachable(..))), rule, || {
-        format!("{late:?}")
-    })?;
+    check(matches!(late, Err(Error::Unreachable(..))), rule, || format!("{late:?}"))?;
     let rule = "disconnecting from who is not connected is no error";
     a.disconnect(b.local_peer()).await.promised(rule)?;
-    join(a, b)
-        .await
-        .promised("after that they can connect again")
+    join(a, b).await.promised("after that they can connect again")
 }
 
 async fn closing(a: &dyn Network, b: &dyn Network) -> Verdict {
@@ -300,17 +260,10 @@ async fn closing(a: &dyn Network, b: &dyn Network) -> Verdict {
     let mut inbound = a.accept(&[ECHO], 8).promised(rule)?;
     a.close().await.promised(rule)?;
     while events.next().await.is_some() {}
-    check(inbound.next().await.is_none(), rule, || {
-        "a guest came after it".into()
-    })?;
-    until(&mut at_b, rule, |event| {
-        *event == Event::Gone(a.local_peer())
-    })
-    .await?;
+    check(inbound.next().await.is_none(), rule, || "a guest came after it".into())?;
+    until(&mut at_b, rule, |event| *event == Event::Gone(a.local_peer())).await?;
     let late = join(a, b).await;
-    check(late.is_err(), "a closed network connects to nobody", || {
-        format!("{late:?}")
-    })?;
+    check(late.is_err(), "a closed network connects to nobody", || format!("{late:?}"))?;
     a.close().await.promised("closing twice is no error")?;
     b.close().await.promised(rule)
 }

@@ -44,23 +44,16 @@ async fn providers(routing: &impl Routing) -> Verdict {
     let Some(found) = supported(all(routing.find_providers(&keys[0], 5)).await, rule)? else {
         return Ok(());
     };
-    check(found.len() <= 5, "no more are given than wanted", || {
-        format!("{} for 5", found.len())
-    })?;
+    check(found.len() <= 5, "no more are given than wanted", || format!("{} for 5", found.len()))?;
     let rule = "many keys can be provided in one call";
     if supported(routing.provide(keys.clone()).await, rule)?.is_none() {
         return Ok(());
     }
-    routing
-        .provide(Vec::new())
-        .await
-        .promised("providing nothing is no error")?;
+    routing.provide(Vec::new()).await.promised("providing nothing is no error")?;
     for key in &keys {
         all(routing.find_providers(key, 1)).await.promised(rule)?;
     }
-    let none = all(routing.find_providers(&keys[0], 0))
-        .await
-        .promised(rule)?;
+    let none = all(routing.find_providers(&keys[0], 0)).await.promised(rule)?;
     same(none.len(), 0, "no more are given than wanted")
 }
 

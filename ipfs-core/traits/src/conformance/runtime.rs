@@ -55,11 +55,7 @@ async fn blocking(runtime: &Arc<dyn Runtime>) -> Verdict {
     let rule = "blocking work runs and gives its result";
     let work = (0..32).map(|i| runtime.blocking(move || i * 2));
     let results: Result<Vec<i32>, Error> = join_all(work).await.into_iter().collect();
-    same(
-        results.promised(rule)?,
-        (0..32).map(|i| i * 2).collect(),
-        rule,
-    )?;
+    same(results.promised(rule)?, (0..32).map(|i| i * 2).collect(), rule)?;
     let rule = "blocking work runs even if nobody waits for it";
     let (tell, told) = oneshot::channel();
     drop(runtime.blocking(move || tell.send(9)).now_or_never());
@@ -76,22 +72,14 @@ async fn clock(runtime: &Arc<dyn Runtime>) -> Verdict {
     }))
     .await;
     for (time, end) in times.into_iter().zip(ends) {
-        check(end >= start + time, rule, || {
-            format!("{time:?} took {:?}", end - start)
-        })?;
+        check(end >= start + time, rule, || format!("{time:?} took {:?}", end - start))?;
     }
     let rule = "a sleep until what is past is done at once";
     runtime.sleep_until(start).await;
     let rule_back = "the clock never goes back";
     let (a, b) = (runtime.now(), runtime.now());
     check(a <= b, rule_back, || format!("{a:?} then {b:?}"))?;
-    let timed = runtime
-        .timeout(Duration::from_millis(1), "nothing", std::future::pending())
-        .await;
+    let timed = runtime.timeout(Duration::from_millis(1), "nothing", std::future::pending()).await;
     let timed: Result<(), Error> = timed;
-    check(
-        matches!(timed, Err(Error::TimedOut("nothing"))),
-        rule,
-        || format!("{timed:?}"),
-    )
+    check(matches!(timed, Err(Error::TimedOut("nothing"))), rule, || format!("{timed:?}"))
 }

@@ -25,9 +25,7 @@ where
     F: Future<Output = Result<S>>,
 {
     let blocks = Numbers(11).blocks(200);
-    let source = make(blocks.clone())
-        .await
-        .promised("a source can be made")?;
+    let source = make(blocks.clone()).await.promised("a source can be made")?;
     gives(&source, &blocks).await
 }
 
@@ -42,11 +40,7 @@ pub(super) async fn gives(source: &dyn BlockSource, blocks: &[Block]) -> Verdict
 async fn one_by_one(source: &dyn BlockSource, blocks: &[Block]) -> Verdict {
     let rule = "a block is given under the CID asked for";
     for block in blocks.iter().take(10) {
-        same(
-            source.get(block.cid()).await.promised(rule)?,
-            block.clone(),
-            rule,
-        )?;
+        same(source.get(block.cid()).await.promised(rule)?, block.clone(), rule)?;
     }
     let rule = "identity CIDs are answered from themselves";
     let inline = inline().promised(rule)?;
@@ -61,16 +55,9 @@ async fn many(source: &dyn BlockSource, blocks: &[Block]) -> Verdict {
     let rule = "each CID is answered exactly once";
     let inline = inline().promised(rule)?;
     let twice = &blocks[..5];
-    let asked: Vec<Block> = blocks
-        .iter()
-        .chain(twice)
-        .chain([&inline])
-        .cloned()
-        .collect();
+    let asked: Vec<Block> = blocks.iter().chain(twice).chain([&inline]).cloned().collect();
     let mut expected: BTreeMap<Cid, usize> = BTreeMap::new();
-    asked
-        .iter()
-        .for_each(|block| *expected.entry(*block.cid()).or_default() += 1);
+    asked.iter().for_each(|block| *expected.entry(*block.cid()).or_default() += 1);
     let by_cid: BTreeMap<Cid, &Block> = asked.iter().map(|b| (*b.cid(), b)).collect();
 
     let cids: Vec<Cid> = asked.iter().map(|block| *block.cid()).collect();
@@ -79,11 +66,7 @@ async fn many(source: &dyn BlockSource, blocks: &[Block]) -> Verdict {
     for (cid, answer) in answers {
         *found.entry(cid).or_default() += 1;
         let block = answer.promised(rule)?;
-        same(
-            Some(&&block),
-            by_cid.get(&cid),
-            "an answer is the block of its CID",
-        )?;
+        same(Some(&&block), by_cid.get(&cid), "an answer is the block of its CID")?;
     }
     same(found, expected, rule)?;
     let rule = "an input without CIDs gives a stream without answers";
@@ -107,9 +90,7 @@ async fn takes_what_it_has_room_for(source: &dyn BlockSource, blocks: &[Block]) 
         answers.next().await.promised(rule)?.1.promised(rule)?;
     }
     let taken = taken.load(Ordering::Relaxed);
-    check(taken <= AHEAD, rule, || {
-        format!("{taken} were taken for 3 answers read")
-    })
+    check(taken <= AHEAD, rule, || format!("{taken} were taken for 3 answers read"))
 }
 
 async fn dropped_halfway(source: &dyn BlockSource, blocks: &[Block]) -> Verdict {

@@ -6,10 +6,7 @@ use super::{HashFunction, sha256::Sha2_256};
 use crate::codes;
 
 pub(super) fn standard() -> Vec<Arc<dyn HashFunction>> {
-    #[cfg_attr(
-        not(feature = "hashes"),
-        allow(unused_mut, reason = "the feature adds to it")
-    )]
+    #[cfg_attr(not(feature = "hashes"), allow(unused_mut, reason = "the feature adds to it"))]
     let mut functions: Vec<Arc<dyn HashFunction>> = vec![
         Arc::new(Plain::<sha1::Sha1>::new(codes::SHA1)),
         Arc::new(Sha2_256),
@@ -29,10 +26,7 @@ struct Plain<D> {
 
 impl<D> Plain<D> {
     const fn new(code: u64) -> Self {
-        Self {
-            code,
-            hasher: std::marker::PhantomData,
-        }
+        Self { code, hasher: std::marker::PhantomData }
     }
 }
 
@@ -94,15 +88,9 @@ mod more {
             Arc::new(Blake3),
         ];
         let sizes = limits::MIN_DIGEST..=limits::MAX_DIGEST;
+        functions.extend(sizes.clone().map(|n| Arc::new(Blake2b(n)) as Arc<dyn HashFunction>));
         functions.extend(
-            sizes
-                .clone()
-                .map(|n| Arc::new(Blake2b(n)) as Arc<dyn HashFunction>),
-        );
-        functions.extend(
-            sizes
-                .take_while(|n| *n <= 32)
-                .map(|n| Arc::new(Blake2s(n)) as Arc<dyn HashFunction>),
+            sizes.take_while(|n| *n <= 32).map(|n| Arc::new(Blake2s(n)) as Arc<dyn HashFunction>),
         );
         functions
     }

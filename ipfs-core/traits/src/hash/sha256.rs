@@ -58,11 +58,7 @@ fn side_by_side(data: &[&[u8]], places: &[usize], lanes: usize) -> bool {
         return false;
     };
     let (longest, shortest) = (data[longest].len(), data[shortest].len());
-    let enough = if has_sha_unit() {
-        places.len() == lanes
-    } else {
-        places.len() > 1
-    };
+    let enough = if has_sha_unit() { places.len() == lanes } else { places.len() > 1 };
     enough && shortest >= WORTH_LANES && longest / 2 <= shortest
 }
 

@@ -29,14 +29,9 @@ fn batches_give_what_single_calls_give() {
 fn equal_long_inputs_go_through_the_lanes() {
     let inputs: Vec<Vec<u8>> = (0..40).map(|i| vec![i; 4096]).collect();
     let slices: Vec<&[u8]> = inputs.iter().map(|input| &input[..]).collect();
-    let many = HashTable::standard()
-        .hash_many(codes::SHA2_256, &slices)
-        .unwrap();
+    let many = HashTable::standard().hash_many(codes::SHA2_256, &slices).unwrap();
     for (input, hash) in slices.iter().zip(many) {
-        assert_eq!(
-            hash.digest(),
-            &<sha2::Sha256 as sha2::Digest>::digest(input)[..]
-        );
+        assert_eq!(hash.digest(), &<sha2::Sha256 as sha2::Digest>::digest(input)[..]);
     }
 }
 
@@ -62,21 +57,13 @@ fn verify_many_answers_each_alone() {
     assert!(answers[0].is_ok());
     assert!(matches!(answers[1], Err(Error::Corrupt(c)) if c == good));
     assert!(answers[2].is_ok());
-    assert!(matches!(
-        answers[3],
-        Err(Error::Limit {
-            limit: 20,
-            actual: 10,
-            ..
-        })
-    ));
+    assert!(matches!(answers[3], Err(Error::Limit { limit: 20, actual: 10, .. })));
     assert!(answers[4].is_ok());
     assert!(matches!(answers[5], Err(Error::Corrupt(c)) if c == inline));
     assert!(matches!(answers[6], Err(Error::UnknownHash(0xd5))));
     assert!(matches!(answers[7], Err(Error::Malformed { .. })));
-    for (i, (cid, bytes)) in [(good, &b"good"[..]), (good, b"bad"), (cut, b"good")]
-        .iter()
-        .enumerate()
+    for (i, (cid, bytes)) in
+        [(good, &b"good"[..]), (good, b"bad"), (cut, b"good")].iter().enumerate()
     {
         assert_eq!(hashes.verify(cid, bytes).is_ok(), answers[i].is_ok());
     }
@@ -88,16 +75,9 @@ fn identity_is_bounded() {
     assert_eq!(hashes.hash(codes::IDENTITY, &[1; 64]).unwrap().size(), 64);
     assert!(matches!(
         hashes.hash(codes::IDENTITY, &[1; 65]),
-        Err(Error::Limit {
-            limit: 64,
-            actual: 65,
-            ..
-        })
+        Err(Error::Limit { limit: 64, actual: 65, .. })
     ));
-    assert!(matches!(
-        hashes.hash(codes::SHA1, b""),
-        Err(Error::UnknownHash(codes::SHA1))
-    ));
+    assert!(matches!(hashes.hash(codes::SHA1, b""), Err(Error::UnknownHash(codes::SHA1))));
 }
 
 #[test]
@@ -117,10 +97,7 @@ fn a_function_of_ones_own_replaces_and_is_checked() {
     }
     let hashes = HashTable::standard().with(Fake(codes::SHA1, 20)).unwrap();
     assert_eq!(hashes.hash(codes::SHA1, b"x").unwrap().digest(), [7; 20]);
-    assert_eq!(
-        hashes.codes().count(),
-        HashTable::standard().codes().count()
-    );
+    assert_eq!(hashes.codes().count(), HashTable::standard().codes().count());
     assert!(HashTable::empty().with(Fake(0, 20)).is_err());
     assert!(HashTable::empty().with(Fake(1, 65)).is_err());
     assert!(HashTable::empty().with(Fake(1, 0)).is_err());

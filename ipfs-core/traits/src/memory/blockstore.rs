@@ -36,10 +36,7 @@ impl MemoryStore {
 
     /// An empty store that holds at most so many bytes of blocks.
     pub fn with_limit(bytes: u64) -> Self {
-        Self {
-            limit: Some(bytes),
-            ..Self::default()
-        }
+        Self { limit: Some(bytes), ..Self::default() }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Table> {
@@ -53,18 +50,13 @@ impl MemoryStore {
 
 impl Table {
     fn get(&self, cid: &Cid) -> Option<Block> {
-        self.blocks
-            .get(cid.hash())
-            .map(|data| Block::trusted(*cid, data.clone()))
+        self.blocks.get(cid.hash()).map(|data| Block::trusted(*cid, data.clone()))
     }
 
     /// How many bytes the blocks of a batch would add.
     fn growth(&self, blocks: &[Block]) -> u64 {
         let mut new = BTreeMap::new();
-        for block in blocks
-            .iter()
-            .filter(|block| !self.blocks.contains_key(block.hash()))
-        {
+        for block in blocks.iter().filter(|block| !self.blocks.contains_key(block.hash())) {
             new.insert(*block.hash(), block.len() as u64);
         }
         new.values().sum()
@@ -85,24 +77,15 @@ impl Blockstore for MemoryStore {
     }
 
     async fn put_many(&self, blocks: &[Block]) -> Result<()> {
-        blocks
-            .iter()
-            .try_for_each(|block| limits::check_stored_size(block.len()))?;
+        blocks.iter().try_for_each(|block| limits::check_stored_size(block.len()))?;
         let mut table = self.write();
         if let Some(limit) = self.limit
             && table.bytes + table.growth(blocks) > limit
         {
-            return Err(Error::Full {
-                used: table.bytes,
-                limit,
-            });
+            return Err(Error::Full { used: table.bytes, limit });
         }
         for block in blocks {
-            if table
-                .blocks
-                .insert(*block.hash(), block.data().clone())
-                .is_none()
-            {
+            if table.blocks.insert(*block.hash(), block.data().clone()).is_none() {
                 table.bytes += block.len() as u64;
             }
         }
@@ -121,11 +104,8 @@ impl Blockstore for MemoryStore {
 
     fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {
         let table = self.read();
-        let all: Vec<(Multihash, u64)> = table
-            .blocks
-            .iter()
-            .map(|(hash, data)| (*hash, data.len() as u64))
-            .collect();
+        let all: Vec<(Multihash, u64)> =
+            table.blocks.iter().map(|(hash, data)| (*hash, data.len() as u64)).collect();
         let pages: Vec<_> = all.chunks(PAGE).map(|page| Ok(page.to_vec())).collect();
         stream::iter(pages).boxed()
     }
@@ -137,12 +117,7 @@ impl Blockstore for MemoryStore {
     async fn usage(&self) -> Result<Option<Usage>> {
         let table = self.read();
         let blocks = Some(table.blocks.len() as u64);
-        Ok(Some(Usage {
-            blocks,
-            bytes: table.bytes,
-            on_disk: None,
-            limit: self.limit,
-        }))
+        Ok(Some(Usage { blocks, bytes: table.bytes, on_disk: None, limit: self.limit }))
     }
 }
 
@@ -165,16 +140,10 @@ mod tests {
             assert!(matches!(full, Error::Full { used: 4, limit: 8 }));
             assert!(!store.has(b.cid()).await.unwrap());
             // What is there already, or twice in the batch, takes no more room.
-            store
-                .put_many(&[a.clone(), b.clone(), b.clone()])
-                .await
-                .unwrap();
+            store.put_many(&[a.clone(), b.clone(), b.clone()]).await.unwrap();
             store.delete(a.cid()).await.unwrap();
             let usage = store.usage().await.unwrap().unwrap();
-            assert_eq!(
-                (usage.blocks, usage.bytes, usage.limit),
-                (Some(1), 4, Some(8))
-            );
+            assert_eq!((usage.blocks, usage.bytes, usage.limit), (Some(1), 4, Some(8)));
         });
     }
 }

@@ -50,10 +50,7 @@ impl Datastore for MemoryDatastore {
     async fn commit(&self, batch: Batch) -> Result<bool> {
         batch.check()?;
         let mut table = self.table();
-        if !batch
-            .expectations()
-            .all(|(key, value)| table.get(key) == value)
-        {
+        if !batch.expectations().all(|(key, value)| table.get(key) == value) {
             return Ok(false);
         }
         for (key, value) in batch.into_writes() {

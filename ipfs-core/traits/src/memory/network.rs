@@ -125,10 +125,7 @@ impl MemoryHub {
         });
         node.events.reachability(Reachability::Public);
         peers.peers.insert(id, node.clone());
-        Ok(MemoryNetwork {
-            hub: self.clone(),
-            node,
-        })
+        Ok(MemoryNetwork { hub: self.clone(), node })
     }
 
     fn lock(&self) -> MutexGuard<'_, Peers> {
@@ -172,9 +169,7 @@ impl Node {
         let (near, far) = pipe::pipe(permit);
         let stream = Stream::new(protocol.clone(), far);
         // A failure means that the acceptor has just gone, and the stream is reset by its drop.
-        let _ = acceptor
-            .inbound
-            .unbounded_send(Inbound { peer: from, stream });
+        let _ = acceptor.inbound.unbounded_send(Inbound { peer: from, stream });
         Ok(near)
     }
 }
@@ -184,17 +179,10 @@ impl Acceptor {
         let mut alive = lock(&self.alive);
         let count = alive.entry(peer).or_default();
         if *count >= self.max_per_peer {
-            return Err(Error::limit(
-                "streams of a peer",
-                self.max_per_peer,
-                *count + 1,
-            ));
+            return Err(Error::limit("streams of a peer", self.max_per_peer, *count + 1));
         }
         *count += 1;
-        Ok(Permit {
-            peer,
-            alive: self.alive.clone(),
-        })
+        Ok(Permit { peer, alive: self.alive.clone() })
     }
 }
 
@@ -225,9 +213,8 @@ impl MemoryNetwork {
     fn leave(&self) {
         let neighbours: Vec<(PeerId, PeerId)> =
             self.hub.lock().connections.iter().copied().collect();
-        for (a, b) in neighbours
-            .into_iter()
-            .filter(|(a, b)| self.node.id == *a || self.node.id == *b)
+        for (a, b) in
+            neighbours.into_iter().filter(|(a, b)| self.node.id == *a || self.node.id == *b)
         {
             self.hub.cut(a, b);
         }
@@ -259,11 +246,7 @@ impl Network for MemoryNetwork {
         if !peers.peers.contains_key(&local) {
             return Err(Error::Closed("the network"));
         }
-        let other = peers
-            .peers
-            .get(&peer.id)
-            .filter(|other| other.id != local)
-            .cloned();
+        let other = peers.peers.get(&peer.id).filter(|other| other.id != local).cloned();
         let other = other.ok_or(Error::Unreachable(peer.id, None))?;
         if peers.connections.insert(pair(local, other.id)) {
             self.node.events.connected(other.id);
@@ -302,16 +285,9 @@ impl Network for MemoryNetwork {
         max_per_peer: usize,
     ) -> Result<BoxStream<'static, Inbound>> {
         let (inbound, streams) = mpsc::unbounded();
-        let acceptor = Arc::new(Acceptor {
-            inbound,
-            max_per_peer,
-            alive: Arc::default(),
-        });
+        let acceptor = Arc::new(Acceptor { inbound, max_per_peer, alive: Arc::default() });
         let mut acceptors = lock(&self.node.acceptors);
-        if let Some(taken) = protocols
-            .iter()
-            .find(|protocol| acceptors.contains_key(protocol))
-        {
+        if let Some(taken) = protocols.iter().find(|protocol| acceptors.contains_key(protocol)) {
             return Err(Error::InUse(taken.to_string().into()));
         }
         for protocol in protocols {
@@ -344,9 +320,7 @@ impl Network for MemoryNetwork {
     }
 
     fn stats(&self) -> NetworkStats {
-        NetworkStats {
-            refused_streams: self.node.refused.load(Ordering::Relaxed),
-        }
+        NetworkStats { refused_streams: self.node.refused.load(Ordering::Relaxed) }
     }
 
     async fn close(&self) -> Result<()> {

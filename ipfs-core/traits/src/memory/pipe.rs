@@ -35,19 +35,8 @@ struct Half {
 /// Both ends of a new stream; `permit` goes with the second.
 pub(super) fn pipe(permit: super::network::Permit) -> (End, End) {
     let (a, b) = (Arc::<Mutex<Half>>::default(), Arc::<Mutex<Half>>::default());
-    let first = End {
-        incoming: a.clone(),
-        outgoing: b.clone(),
-        _permit: None,
-    };
-    (
-        first,
-        End {
-            incoming: b,
-            outgoing: a,
-            _permit: Some(permit),
-        },
-    )
+    let first = End { incoming: a.clone(), outgoing: b.clone(), _permit: None };
+    (first, End { incoming: b, outgoing: a, _permit: Some(permit) })
 }
 
 /// A handle that resets a stream from outside, when its connection is lost.
@@ -68,10 +57,7 @@ impl Cutter {
 
 impl End {
     pub(super) fn cutter(&self) -> Cutter {
-        Cutter([
-            Arc::downgrade(&self.incoming),
-            Arc::downgrade(&self.outgoing),
-        ])
+        Cutter([Arc::downgrade(&self.incoming), Arc::downgrade(&self.outgoing)])
     }
 }
 
@@ -87,10 +73,7 @@ impl Half {
     }
 
     fn wake(&mut self) {
-        [self.reader.take(), self.writer.take()]
-            .into_iter()
-            .flatten()
-            .for_each(Waker::wake);
+        [self.reader.take(), self.writer.take()].into_iter().flatten().for_each(Waker::wake);
     }
 }
 

@@ -33,10 +33,7 @@ impl RoutingTable {
     pub fn join(&self, peer: PeerInfo) -> MemoryRouting {
         let local = peer.id;
         self.entries().peers.insert(local, peer);
-        MemoryRouting {
-            table: self.clone(),
-            local,
-        }
+        MemoryRouting { table: self.clone(), local }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -46,10 +43,7 @@ impl RoutingTable {
 
 impl Entries {
     fn info(&self, peer: PeerId) -> PeerInfo {
-        self.peers
-            .get(&peer)
-            .cloned()
-            .unwrap_or_else(|| peer.into())
+        self.peers.get(&peer).cloned().unwrap_or_else(|| peer.into())
     }
 }
 
@@ -68,10 +62,7 @@ impl Routing for MemoryRouting {
     fn find_providers(&self, key: &Multihash, want: usize) -> BoxStream<'static, Result<PeerInfo>> {
         let entries = self.table.entries();
         let peers = entries.providers.get(key).into_iter().flatten();
-        let found: Vec<_> = peers
-            .take(want)
-            .map(|peer| Ok(entries.info(*peer)))
-            .collect();
+        let found: Vec<_> = peers.take(want).map(|peer| Ok(entries.info(*peer))).collect();
         stream::iter(found).boxed()
     }
 
@@ -85,11 +76,7 @@ impl Routing for MemoryRouting {
 
     async fn find_peer(&self, peer: PeerId) -> Result<PeerInfo> {
         let entries = self.table.entries();
-        entries
-            .peers
-            .get(&peer)
-            .cloned()
-            .ok_or(Error::Unreachable(peer, None))
+        entries.peers.get(&peer).cloned().ok_or(Error::Unreachable(peer, None))
     }
 
     fn get_value(&self, key: &[u8]) -> BoxStream<'static, Result<Bytes>> {
@@ -107,9 +94,7 @@ impl Routing for MemoryRouting {
         let mut by_distance = BTreeMap::new();
         for peer in entries.peers.values() {
             let place = position(&peer.id.to_bytes())?;
-            let distance: Vec<u8> = std::iter::zip(&place, &target)
-                .map(|(a, b)| a ^ b)
-                .collect();
+            let distance: Vec<u8> = std::iter::zip(&place, &target).map(|(a, b)| a ^ b).collect();
             by_distance.insert(distance, peer.clone());
         }
         Ok(by_distance.into_values().take(CLOSEST).collect())
@@ -118,8 +103,5 @@ impl Routing for MemoryRouting {
 
 /// Where a key stands in the space of Kademlia.
 fn position(key: &[u8]) -> Result<Vec<u8>> {
-    Ok(HashTable::standard()
-        .hash(codes::SHA2_256, key)?
-        .digest()
-        .to_vec())
+    Ok(HashTable::standard().hash(codes::SHA2_256, key)?.digest().to_vec())
 }

@@ -166,16 +166,9 @@ impl EventHub {
 
     /// Events from now on, with a snapshot first.
     pub fn subscribe(&self) -> BoxStream<'static, Event> {
-        let reader = Arc::new(Mutex::new(Reader {
-            lagging: true,
-            ..Reader::default()
-        }));
+        let reader = Arc::new(Mutex::new(Reader { lagging: true, ..Reader::default() }));
         lock(&self.0).readers.push(Arc::downgrade(&reader));
-        Subscription {
-            hub: self.0.clone(),
-            reader,
-        }
-        .boxed()
+        Subscription { hub: self.0.clone(), reader }.boxed()
     }
 
     /// Ends every subscription, once it has given what it still holds.
@@ -207,10 +200,7 @@ impl State {
             peer: *peer,
             protocols: protocols.clone(),
         };
-        Snapshot {
-            peers: peers.map(state).collect(),
-            reachability: self.reachability,
-        }
+        Snapshot { peers: peers.map(state).collect(), reachability: self.reachability }
     }
 }
 
@@ -279,9 +269,7 @@ mod tests {
             assert!(matches!(events.next().await, Some(Event::Snapshot(_))));
             let many = peers(MAX_QUEUED + 1);
             many.iter().for_each(|peer| hub.connected(*peer));
-            let Some(Event::Snapshot(now)) = events.next().await else {
-                panic!("a snapshot")
-            };
+            let Some(Event::Snapshot(now)) = events.next().await else { panic!("a snapshot") };
             assert_eq!(now.peers.len(), many.len());
             hub.gone(many[0]);
             assert_eq!(events.next().await, Some(Event::Gone(many[0])));

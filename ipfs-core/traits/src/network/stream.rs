@@ -22,14 +22,8 @@ impl Protocol {
 
     /// A protocol whose name is known to be good: it begins with `/`.
     pub const fn from_static(name: &'static str) -> Self {
-        assert!(
-            !name.is_empty() && name.as_bytes()[0] == b'/',
-            "a protocol begins with a slash"
-        );
-        assert!(
-            name.len() <= Self::MAX_LEN,
-            "a protocol has at most 139 bytes"
-        );
+        assert!(!name.is_empty() && name.as_bytes()[0] == b'/', "a protocol begins with a slash");
+        assert!(name.len() <= Self::MAX_LEN, "a protocol has at most 139 bytes");
         Self(Cow::Borrowed(name))
     }
 
@@ -42,17 +36,10 @@ impl Protocol {
     pub fn new(name: impl Into<String>) -> Result<Self> {
         let name = name.into();
         if !name.starts_with('/') || name.contains('\n') {
-            return Err(Error::invalid(
-                "protocol",
-                "it must be one line that begins with a slash",
-            ));
+            return Err(Error::invalid("protocol", "it must be one line that begins with a slash"));
         }
         if name.len() > Self::MAX_LEN {
-            return Err(Error::limit(
-                "bytes of a protocol name",
-                Self::MAX_LEN,
-                name.len(),
-            ));
+            return Err(Error::limit("bytes of a protocol name", Self::MAX_LEN, name.len()));
         }
         Ok(Self(Cow::Owned(name)))
     }
@@ -95,10 +82,7 @@ pub struct Stream {
 impl Stream {
     /// The stream `io`, which speaks `protocol`.
     pub fn new(protocol: Protocol, io: impl Duplex + 'static) -> Self {
-        Self {
-            protocol,
-            io: Box::pin(io),
-        }
+        Self { protocol, io: Box::pin(io) }
     }
 
     /// The protocol that both sides settled on.
@@ -164,15 +148,9 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
-        assert_eq!(
-            Protocol::new("/a/1").unwrap(),
-            Protocol::from_static("/a/1")
-        );
+        assert_eq!(Protocol::new("/a/1").unwrap(), Protocol::from_static("/a/1"));
         assert!(matches!(Protocol::new("a"), Err(Error::Invalid { .. })));
         assert!(matches!(Protocol::new("/a\n"), Err(Error::Invalid { .. })));
-        assert!(matches!(
-            Protocol::new(format!("/{}", "a".repeat(139))),
-            Err(Error::Limit { .. })
-        ));
+        assert!(matches!(Protocol::new(format!("/{}", "a".repeat(139))), Err(Error::Limit { .. })));
     }
 }

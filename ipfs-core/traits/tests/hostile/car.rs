@@ -13,10 +13,7 @@ pub(crate) fn car(input: &[u8]) {
     let pieces = || file.chunks(1 + usize::from(size) * usize::from(size));
     let whole = crate::memory::bounded(input, || read([file].into_iter()));
     let parts = crate::memory::bounded(input, || read(pieces()));
-    assert_eq!(
-        whole, parts,
-        "the pieces in which an archive arrives change what is read"
-    );
+    assert_eq!(whole, parts, "the pieces in which an archive arrives change what is read");
 }
 
 /// How many sections were read, how many bytes of blocks, where the last began, and whether it was

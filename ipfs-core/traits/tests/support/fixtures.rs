@@ -40,9 +40,7 @@ impl std::ops::Index<&str> for Case {
     type Output = str;
 
     fn index(&self, column: &str) -> &str {
-        self.columns
-            .get(column)
-            .unwrap_or_else(|| panic!("{}: no column {column}", self.id))
+        self.columns.get(column).unwrap_or_else(|| panic!("{}: no column {column}", self.id))
     }
 }
 
@@ -54,15 +52,9 @@ pub(crate) fn table(path: &str) -> Vec<Case> {
     lines
         .filter(|line| !line.is_empty())
         .map(|line| {
-            let cells = line
-                .split('\t')
-                .map(unescape)
-                .chain(std::iter::repeat(String::new()));
+            let cells = line.split('\t').map(unescape).chain(std::iter::repeat(String::new()));
             let columns: BTreeMap<_, _> = head.iter().map(ToString::to_string).zip(cells).collect();
-            Case {
-                id: columns[head[0]].clone(),
-                columns,
-            }
+            Case { id: columns[head[0]].clone(), columns }
         })
         .collect()
 }
@@ -113,12 +105,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(path: &str) -> Self {
-        Self {
-            path: path.into(),
-            ran: 0,
-            left_out: BTreeMap::new(),
-            failed: Vec::new(),
-        }
+        Self { path: path.into(), ran: 0, left_out: BTreeMap::new(), failed: Vec::new() }
     }
 
     /// A case that was tried: `outcome` says what is wrong with it.
@@ -146,26 +133,12 @@ impl Report {
     /// Says what became of all, and fails if a case failed, or none ran.
     pub(crate) fn finish(self) {
         let left_out: usize = self.left_out.values().sum();
-        let reasons: Vec<String> = self
-            .left_out
-            .iter()
-            .map(|(reason, count)| format!("{count}: {reason}"))
-            .collect();
-        let reasons = if left_out == 0 {
-            String::new()
-        } else {
-            format!(" ({})", reasons.join("; "))
-        };
-        println!(
-            "fixtures {}: ran {}, left out {left_out}{reasons}",
-            self.path, self.ran
-        );
-        assert!(
-            self.failed.is_empty(),
-            "{}:\n{}",
-            self.path,
-            self.failed.join("\n")
-        );
+        let reasons: Vec<String> =
+            self.left_out.iter().map(|(reason, count)| format!("{count}: {reason}")).collect();
+        let reasons =
+            if left_out == 0 { String::new() } else { format!(" ({})", reasons.join("; ")) };
+        println!("fixtures {}: ran {}, left out {left_out}{reasons}", self.path, self.ran);
+        assert!(self.failed.is_empty(), "{}:\n{}", self.path, self.failed.join("\n"));
         assert!(self.ran > 0, "{}: nothing ran", self.path);
     }
 }

@@ -52,10 +52,6 @@ pub(crate) fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
 pub(crate) fn bounded<T>(input: &[u8], work: impl FnOnce() -> T) -> T {
     let (value, peak) = peak(work);
     let bound = 4 * input.len() + (64 << 10);
-    assert!(
-        peak <= bound,
-        "{peak} bytes were held for an input of {}",
-        input.len()
-    );
+    assert!(peak <= bound, "{peak} bytes were held for an input of {}", input.len());
     value
 }

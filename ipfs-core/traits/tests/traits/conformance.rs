@@ -20,40 +20,27 @@ pub(crate) async fn store_of(blocks: &[Block]) -> Result<Arc<MemoryStore>> {
 #[test]
 fn memory_store() {
     block_on(conformance::blockstore(|| async { Ok(MemoryStore::new()) })).unwrap();
-    block_on(conformance::blockstore(|| async {
-        Ok(Arc::new(Box::new(MemoryStore::new())))
-    }))
-    .unwrap();
+    block_on(conformance::blockstore(|| async { Ok(Arc::new(Box::new(MemoryStore::new()))) }))
+        .unwrap();
 }
 
 #[test]
 fn a_store_that_outlives_its_handles_can_be_reopened() {
     let store = Arc::new(MemoryStore::new());
-    block_on(conformance::blockstore_reopen(|| async {
-        Ok(store.clone())
-    }))
-    .unwrap();
+    block_on(conformance::blockstore_reopen(|| async { Ok(store.clone()) })).unwrap();
 }
 
 #[test]
 fn memory_datastore() {
-    block_on(conformance::datastore(|| async {
-        Ok(MemoryDatastore::new())
-    }))
-    .unwrap();
+    block_on(conformance::datastore(|| async { Ok(MemoryDatastore::new()) })).unwrap();
     let store = Arc::new(MemoryDatastore::new());
-    block_on(conformance::datastore_reopen(|| async {
-        Ok(store.clone())
-    }))
-    .unwrap();
+    block_on(conformance::datastore_reopen(|| async { Ok(store.clone()) })).unwrap();
 }
 
 #[test]
 fn local_source() {
-    block_on(conformance::source(|blocks| async move {
-        Ok(Local(store_of(&blocks).await?))
-    }))
-    .unwrap();
+    block_on(conformance::source(|blocks| async move { Ok(Local(store_of(&blocks).await?)) }))
+        .unwrap();
 }
 
 /// An exchange with the store of a neighbour.
@@ -87,9 +74,9 @@ impl Exchange for Neighbour {
 
 #[test]
 fn an_exchange_with_a_neighbour() {
-    block_on(conformance::exchange(|blocks| async move {
-        Ok(Neighbour(store_of(&blocks).await?))
-    }))
+    block_on(conformance::exchange(
+        |blocks| async move { Ok(Neighbour(store_of(&blocks).await?)) },
+    ))
     .unwrap();
 }
 
@@ -97,16 +84,8 @@ fn an_exchange_with_a_neighbour() {
 fn the_offline_exchange_finds_what_is_inline_and_nothing_else() {
     block_on(async {
         let session = OfflineExchange.session(None);
-        assert!(
-            session
-                .get(&"bafkqaaa".parse().unwrap())
-                .await
-                .unwrap()
-                .is_empty()
-        );
-        let absent = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
-            .parse()
-            .unwrap();
+        assert!(session.get(&"bafkqaaa".parse().unwrap()).await.unwrap().is_empty());
+        let absent = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e".parse().unwrap();
         assert!(session.get(&absent).await.unwrap_err().is_not_found());
     });
 }
@@ -126,11 +105,7 @@ fn memory_and_null_routing() {
         let (a, b) = (table.join(peer_id(1).into()), table.join(peer_id(2).into()));
         let key = *Block::inline(&"bafkqaaa".parse().unwrap()).unwrap().hash();
         a.provide(vec![key]).await.unwrap();
-        let found: Vec<_> = b
-            .find_providers(&key, 5)
-            .map(Result::unwrap)
-            .collect()
-            .await;
+        let found: Vec<_> = b.find_providers(&key, 5).map(Result::unwrap).collect().await;
         assert_eq!(found, [PeerInfo::from(peer_id(1))]);
     });
 }
@@ -149,10 +124,7 @@ fn memory_network() {
 #[test]
 fn virtual_runtime() {
     let runtime = VirtualRuntime::new();
-    runtime
-        .block_on(conformance::runtime(Arc::new(runtime.clone())))
-        .unwrap()
-        .unwrap();
+    runtime.block_on(conformance::runtime(Arc::new(runtime.clone()))).unwrap().unwrap();
 }
 
 #[cfg(feature = "tokio")]
@@ -164,10 +136,7 @@ fn tokio_runtime() {
     let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime::new(tokio.handle().clone()));
     // From outside, on the host's own thread.
     block_on(conformance::runtime(runtime)).unwrap();
-    let single = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let single = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     single.block_on(async {
         let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime::current().unwrap());
         conformance::runtime(runtime).await.unwrap();
@@ -175,28 +144,11 @@ fn tokio_runtime() {
 }
 
 pub(crate) fn some_values() -> Vec<Ipld> {
-    let link = Ipld::Link(
-        "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
-            .parse()
-            .unwrap(),
-    );
-    let list = Ipld::List(vec![
-        link.clone(),
-        Ipld::Bytes(vec![1, 2]),
-        link.clone(),
-        Ipld::Null,
-    ]);
-    let map = [
-        ("a".into(), list.clone()),
-        ("b".into(), Ipld::Float(1.5)),
-        ("c".into(), link),
-    ];
-    vec![
-        Ipld::Integer(-3),
-        Ipld::String("text".into()),
-        list,
-        Ipld::Map(map.into()),
-    ]
+    let link =
+        Ipld::Link("bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e".parse().unwrap());
+    let list = Ipld::List(vec![link.clone(), Ipld::Bytes(vec![1, 2]), link.clone(), Ipld::Null]);
+    let map = [("a".into(), list.clone()), ("b".into(), Ipld::Float(1.5)), ("c".into(), link)];
+    vec![Ipld::Integer(-3), Ipld::String("text".into()), list, Ipld::Map(map.into())]
 }
 
 #[test]

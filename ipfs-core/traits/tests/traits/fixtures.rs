@@ -19,10 +19,7 @@ fn varints() {
         varint::write(case["value"].parse().unwrap(), &mut out);
         report.same(case.id(), to_hex(&out), case["hex"].into());
         assert_eq!(out.len().to_string(), case["bytes"], "{}", case.id());
-        assert_eq!(
-            varint::read(&out, "test").unwrap().0.to_string(),
-            case["value"]
-        );
+        assert_eq!(varint::read(&out, "test").unwrap().0.to_string(), case["value"]);
     }
     report.finish();
 }
@@ -45,10 +42,7 @@ fn hash_code(name: &str, size: usize) -> Option<u64> {
         _ if name.starts_with("blake2s_") => codes::BLAKE2S + size as u64,
         _ => return None,
     };
-    HashTable::standard()
-        .codes()
-        .any(|known| known == code)
-        .then_some(code)
+    HashTable::standard().codes().any(|known| known == code).then_some(code)
 }
 
 #[test]
@@ -88,9 +82,7 @@ fn hash_case(report: &mut Report, case: &Case, name: &str, size: usize) {
         report.left_out("a function that is not allowed, or not in this build");
         return;
     };
-    let whole = HashTable::standard()
-        .hash(code, case["input"].as_bytes())
-        .unwrap();
+    let whole = HashTable::standard().hash(code, case["input"].as_bytes()).unwrap();
     let cut = whole.truncate(size as u8);
     report.same(case.id(), to_hex(&cut.to_bytes()), case["multihash"].into());
 }
@@ -161,9 +153,7 @@ fn base(name: &str) -> Base {
 fn operate(op: &str, input: &str) -> Result<String, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     if op == "parse-bytes-hex" {
-        return parse_cid(&hex(input))
-            .map(|cid| cid.to_string())
-            .map_err(|e| text(&e));
+        return parse_cid(&hex(input)).map(|cid| cid.to_string()).map_err(|e| text(&e));
     }
     let cid = Cid::try_from(input).map_err(|e| text(&e))?;
     let spell = |cid: Cid, name: &str| cid.to_string_of_base(base(name)).map_err(|e| text(&e));
@@ -177,10 +167,9 @@ fn operate(op: &str, input: &str) -> Result<String, String> {
         "set-codec-dag-cbor base32" => spell(v1(codes::DAG_CBOR), "base32"),
         "bytes-hex" => Ok(to_hex(&cid.to_bytes())),
         "inspect" => Ok(inspect(&cid, input)),
-        "read-block" => HashTable::standard()
-            .check(&cid)
-            .map(|()| "allowed".into())
-            .map_err(|e| text(&e)),
+        "read-block" => {
+            HashTable::standard().check(&cid).map(|()| "allowed".into()).map_err(|e| text(&e))
+        }
         _ => match op.strip_prefix("to-v1-").or_else(|| op.strip_prefix("to-")) {
             Some(name) => spell(v1(cid.codec()), name),
             None => panic!("unknown operation {op}"),
@@ -239,15 +228,8 @@ fn cids() {
 
 /// Kubo allows 128 bytes of identity; beyond 64 ours is an error that names the limit.
 fn beyond_our_identity(text: &str) -> bool {
-    let limited = |bytes: &[u8]| {
-        matches!(
-            parse_cid(bytes),
-            Err(Error::Limit {
-                limit: 64 | 168,
-                ..
-            })
-        )
-    };
+    let limited =
+        |bytes: &[u8]| matches!(parse_cid(bytes), Err(Error::Limit { limit: 64 | 168, .. }));
     multibase::decode(text).is_ok_and(|(_, bytes)| limited(&bytes))
 }
 
@@ -268,11 +250,7 @@ fn peer_ids_and_names() {
         match &case["kind"] {
             "pubkey->peerid" => {
                 let key = hex(input);
-                let code = if key.len() <= 42 {
-                    codes::IDENTITY
-                } else {
-                    codes::SHA2_256
-                };
+                let code = if key.len() <= 42 { codes::IDENTITY } else { codes::SHA2_256 };
                 let hash: Multihash = HashTable::standard().hash(code, &key).unwrap();
                 let peer = PeerId::from_multihash(hash).map(|peer| peer.to_string());
                 report.same(case.id(), peer.ok().as_deref(), Some(expected));
@@ -299,10 +277,7 @@ fn kubo_list(path: &str) -> Vec<(u64, String)> {
         let (code, name) = line.trim().split_once(' ').unwrap();
         (code.parse().unwrap(), name.trim().to_owned())
     };
-    text.lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(line)
-        .collect()
+    text.lines().filter(|line| !line.trim().is_empty()).map(line).collect()
 }
 
 #[cfg(feature = "hashes")]

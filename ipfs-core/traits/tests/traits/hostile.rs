@@ -8,13 +8,7 @@ mod body;
 
 fn archive(lengths: &[usize]) -> Vec<u8> {
     let block = |len: &usize| {
-        Block::of(
-            codes::RAW,
-            codes::SHA2_256,
-            vec![1; *len],
-            &HashTable::standard(),
-        )
-        .unwrap()
+        Block::of(codes::RAW, codes::SHA2_256, vec![1; *len], &HashTable::standard()).unwrap()
     };
     let blocks: Vec<Block> = lengths.iter().map(block).collect();
     let roots: Vec<_> = blocks.iter().map(|block| *block.cid()).collect();

@@ -66,12 +66,7 @@ struct Store {
 impl Store {
     fn new(fault: StoreFault) -> Self {
         let inner = MemoryStore::new();
-        Self {
-            fault,
-            inner,
-            unflushed: Mutex::default(),
-            first_cids: Mutex::default(),
-        }
+        Self { fault, inner, unflushed: Mutex::default(), first_cids: Mutex::default() }
     }
     fn has(&self, fault: StoreFault) -> bool {
         self.fault == fault
@@ -82,9 +77,7 @@ impl Store {
     fn rekey(&self, cid: &Cid) -> Cid {
         let first = self.first_cids.lock().unwrap();
         let first = first.iter().find(|first| first.hash() == cid.hash());
-        *first
-            .filter(|_| self.has(StoreFault::CidAsFirstPut))
-            .unwrap_or(cid)
+        *first.filter(|_| self.has(StoreFault::CidAsFirstPut)).unwrap_or(cid)
     }
 }
 
@@ -123,9 +116,7 @@ impl Blockstore for Store {
         self.unflushed.lock().unwrap().extend(cids.clone());
         self.first_cids.lock().unwrap().extend(cids);
         if self.has(StoreFault::TakesTooLarge)
-            && blocks
-                .iter()
-                .any(|block| block.len() > limits::MAX_STORED_BLOCK)
+            && blocks.iter().any(|block| block.len() > limits::MAX_STORED_BLOCK)
         {
             return Ok(());
         }
@@ -138,10 +129,7 @@ impl Blockstore for Store {
             StoreFault::DeleteOnFlush => Ok(()),
             StoreFault::DeletesAll => {
                 let all = self.inner.list().next().await.unwrap_or(Ok(Vec::new()))?;
-                let all: Vec<Cid> = all
-                    .iter()
-                    .map(|(hash, _)| Cid::new_v1(0x55, *hash))
-                    .collect();
+                let all: Vec<Cid> = all.iter().map(|(hash, _)| Cid::new_v1(0x55, *hash)).collect();
                 self.inner.delete_many(&all).await
             }
             _ => self.inner.delete_many(cids).await,
@@ -176,9 +164,7 @@ impl Blockstore for Store {
     async fn compact(&self) -> Result<()> {
         if self.has(StoreFault::CompactLoses) {
             let some = self.inner.list().next().await.unwrap_or(Ok(Vec::new()))?;
-            self.inner
-                .delete_many(&[Cid::new_v1(0x55, some[0].0)])
-                .await?;
+            self.inner.delete_many(&[Cid::new_v1(0x55, some[0].0)]).await?;
         }
         Ok(())
     }
@@ -187,11 +173,7 @@ impl Blockstore for Store {
 #[test]
 fn wrong_stores_are_caught() {
     use StoreFault as F;
-    let run = |fault| {
-        block_on(conformance::blockstore(
-            || async move { Ok(Store::new(fault)) },
-        ))
-    };
+    let run = |fault| block_on(conformance::blockstore(|| async move { Ok(Store::new(fault)) }));
     run(F::None).unwrap();
     for fault in [
         F::AbsenceIsAnError,
@@ -213,9 +195,7 @@ fn wrong_stores_are_caught() {
     ] {
         caught(fault, run(fault));
     }
-    let forgets = block_on(conformance::blockstore_reopen(|| async {
-        Ok(MemoryStore::new())
-    }));
+    let forgets = block_on(conformance::blockstore_reopen(|| async { Ok(MemoryStore::new()) }));
     caught("a store that forgets", forgets);
 }
 
@@ -251,9 +231,7 @@ impl Datastore for Table {
             }
             TableFault::OnePage => {
                 let pages = self.1.scan(prefix);
-                async move { Ok(pages.map(Result::unwrap).concat().await) }
-                    .into_stream()
-                    .boxed()
+                async move { Ok(pages.map(Result::unwrap).concat().await) }.into_stream().boxed()
             }
             _ => self.1.scan(prefix),
         }
@@ -261,22 +239,13 @@ impl Datastore for Table {
     async fn commit(&self, batch: Batch) -> Result<bool> {
         let rebuilt = |writes: Vec<(Bytes, Option<Bytes>)>,
                        expected: Vec<(Bytes, Option<Bytes>)>| {
-            let batch = expected
-                .into_iter()
-                .fold(Batch::new(), |b, (k, v)| b.expect(k, v));
-            writes
-                .into_iter()
-                .fold(batch, |b, (key, value)| match value {
-                    Some(value) => b.put(key, value),
-                    None => b.delete(key),
-                })
+            let batch = expected.into_iter().fold(Batch::new(), |b, (k, v)| b.expect(k, v));
+            writes.into_iter().fold(batch, |b, (key, value)| match value {
+                Some(value) => b.put(key, value),
+                None => b.delete(key),
+            })
         };
-        let expected = || {
-            batch
-                .expectations()
-                .map(|(k, v)| (k.clone(), v.cloned()))
-                .collect()
-        };
+        let expected = || batch.expectations().map(|(k, v)| (k.clone(), v.cloned())).collect();
         let writes: Vec<_> = batch.clone().into_writes().collect();
         let changed = match self.0 {
             TableFault::IgnoresExpectations => rebuilt(writes, Vec::new()),
@@ -289,10 +258,7 @@ impl Datastore for Table {
                 let cut = |(k, v): (Bytes, Option<Bytes>)| {
                     (k, v.map(|v| v.slice(..v.len().min(Batch::MAX_VALUE))))
                 };
-                rebuilt(
-                    writes.into_iter().filter(small).map(cut).collect(),
-                    expected(),
-                )
+                rebuilt(writes.into_iter().filter(small).map(cut).collect(), expected())
             }
             _ => batch,
         };
@@ -318,9 +284,7 @@ fn wrong_datastores_are_caught() {
     ] {
         caught(fault, run(fault));
     }
-    let forgets = block_on(conformance::datastore_reopen(|| async {
-        Ok(MemoryDatastore::new())
-    }));
+    let forgets = block_on(conformance::datastore_reopen(|| async { Ok(MemoryDatastore::new()) }));
     caught("a datastore that forgets", forgets);
 }
 
@@ -347,11 +311,7 @@ struct Fetch {
 
 impl Fetch {
     async fn new(fault: SourceFault, blocks: Vec<Block>) -> Result<Self> {
-        Ok(Self {
-            fault,
-            inner: Local(store_of(&blocks).await?),
-            closed: Arc::default(),
-        })
+        Ok(Self { fault, inner: Local(store_of(&blocks).await?), closed: Arc::default() })
     }
 }
 
@@ -421,13 +381,7 @@ fn wrong_sources_and_exchanges_are_caught() {
     let exchange = |fault| block_on(conformance::exchange(|blocks| Fetch::new(fault, blocks)));
     source(F::None).unwrap();
     exchange(F::None).unwrap();
-    for fault in [
-        F::NoInline,
-        F::AnswersOnce,
-        F::WrongBlock,
-        F::TakesAll,
-        F::NeverEnough,
-    ] {
+    for fault in [F::NoInline, F::AnswersOnce, F::WrongBlock, F::TakesAll, F::NeverEnough] {
         caught(fault, source(fault));
         caught(fault, exchange(fault));
     }
@@ -476,11 +430,7 @@ impl Routing for Router {
         }
     }
     async fn closest_peers(&self, _: &[u8]) -> Result<Vec<PeerInfo>> {
-        let count = if self.0 == RouterFault::EndlessBucket {
-            21
-        } else {
-            20
-        };
+        let count = if self.0 == RouterFault::EndlessBucket { 21 } else { 20 };
         Ok((0..count).map(|i| peer_id(i).into()).collect())
     }
 }
@@ -488,13 +438,9 @@ impl Routing for Router {
 #[test]
 fn wrong_routers_are_caught() {
     use RouterFault as F;
-    for fault in [
-        F::MoreThanWanted,
-        F::KnowsStrangers,
-        F::ForgetsValues,
-        F::EndlessBucket,
-        F::NoProvide,
-    ] {
+    for fault in
+        [F::MoreThanWanted, F::KnowsStrangers, F::ForgetsValues, F::EndlessBucket, F::NoProvide]
+    {
         let run = conformance::routing(|| async move { Ok(Router(fault)) });
         caught(fault, block_on(run));
     }
@@ -541,19 +487,11 @@ impl Codec for Faulty {
 #[test]
 fn wrong_codecs_are_caught() {
     use CodecFault as F;
-    for fault in [
-        F::MissesLinks,
-        F::NotDeterministic,
-        F::LosesInformation,
-        F::WrongError,
-    ] {
+    for fault in [F::MissesLinks, F::NotDeterministic, F::LosesInformation, F::WrongError] {
         let codec = Faulty(fault, Static::new(), AtomicBool::new(false));
         caught(fault, conformance::codec(&codec, &some_values()));
     }
-    caught(
-        "no values",
-        conformance::codec(&Static::<DagCborCodec>::new(), &[]),
-    );
+    caught("no values", conformance::codec(&Static::<DagCborCodec>::new(), &[]));
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -653,21 +591,14 @@ impl Network for Net {
         self.1.open(peer, protocols).await
     }
     fn accept(&self, protocols: &[Protocol], max: usize) -> Result<BoxStream<'static, Inbound>> {
-        let max = if self.0 == NetFault::NoBound {
-            max + 1
-        } else {
-            max
-        };
+        let max = if self.0 == NetFault::NoBound { max + 1 } else { max };
         let found = self.1.accept(protocols, max);
         if self.0 == NetFault::AcceptsTwice && found.is_err() {
             return Ok(stream::pending().boxed());
         }
         let fault = self.0;
         let spoil = move |inbound: Inbound| match fault {
-            NetFault::WrongName => Inbound {
-                peer: peer_id(99),
-                ..inbound
-            },
+            NetFault::WrongName => Inbound { peer: peer_id(99), ..inbound },
             NetFault::EndForReset => {
                 let protocol = inbound.stream.protocol().clone();
                 let stream = Stream::new(protocol, Quiet(inbound.stream));
@@ -707,9 +638,7 @@ impl futures::AsyncRead for Quiet {
         cx: &mut std::task::Context<'_>,
         buf: &mut [u8],
     ) -> std::task::Poll<std::io::Result<usize>> {
-        std::pin::Pin::new(&mut self.0)
-            .poll_read(cx, buf)
-            .map(|read| read.or(Ok(0)))
+        std::pin::Pin::new(&mut self.0).poll_read(cx, buf).map(|read| read.or(Ok(0)))
     }
 }
 

@@ -1,0 +1,187 @@
+//! Export: files, ranges, directories and trees are read from blocks.
+
+mod ahead;
+mod disk;
+mod file;
+mod names;
+mod tree;
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use ipfs_traits::{BlockSource, Cid, Error, Result, Runtime};
+
+pub use self::{
+    disk::{Export, Exported},
+    file::File,
+    tree::{Item, Tree},
+};
+use crate::Node;
+
+/// Reads files and trees from a source of blocks: a store, a session with peers, or both.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use futures::{AsyncReadExt, AsyncSeekExt, TryStreamExt};
+/// # use ipfs_traits::{memory::MemoryStore, Local, VirtualRuntime};
+/// # use ipfs_unixfs::{Exporter, Importer};
+/// # let runtime = VirtualRuntime::new();
+/// # let store = Arc::new(MemoryStore::new());
+/// # runtime.block_on(async {
+/// # let folder = tempfile::tempdir()?;
+/// # std::fs::create_dir(folder.path().join("in"))?;
+/// # std::fs::write(folder.path().join("in/hello.txt"), "hello world")?;
+/// # let importer = Importer::new(store.clone(), Arc::new(runtime.clone()));
+/// # let root = importer.path(folder.path().join("in")).await?.cid;
+/// # let target = folder.path().join("out");
+/// let exporter = Exporter::new(Arc::new(Local(store)), Arc::new(runtime.clone()));
+///
+/// let entries: Vec<_> = exporter.list(&root).await?.try_collect().await?;
+/// assert_eq!(entries[0].name, "hello.txt");
+///
+/// let cid = exporter.resolve(&root, ["hello.txt"]).await?;
+/// let mut file = exporter.open(&cid).await?;
+/// file.seek(std::io::SeekFrom::Start(6)).await?;
+/// let mut text = String::new();
+/// file.read_to_string(&mut text).await?;
+/// assert_eq!(text, "world");
+///
+/// exporter.write(&root, &target).await?;
+/// assert_eq!(std::fs::read_to_string(target.join("hello.txt"))?, "hello world");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Exporter {
+    source: Arc<dyn BlockSource>,
+    runtime: Arc<dyn Runtime>,
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its root.
+    pub cid: Cid,
+    /// Bytes of all blocks below it, as the directory states them: a hint, which may be wrong.
+    pub dag_size: Option<u64>,
+}
+
+/// What a CID leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stat {
+    /// A file.
+    #[non_exhaustive]
+    File {
+        /// Its bytes.
+        size: u64,
+    },
+    /// A directory.
+    #[non_exhaustive]
+    Directory {
+        /// Its entries.
+        entries: usize,
+    },
+    /// A symbolic link.
+    #[non_exhaustive]
+    Symlink {
+        /// Where it points.
+        target: String,
+    },
+    /// A directory spread over many blocks, which this version does not read.
+    ShardedDirectory,
+}
+
+impl Exporter {
+    /// An exporter that reads from `source`, and writes files where `runtime` may block.
+    pub fn new(source: Arc<dyn BlockSource>, runtime: Arc<dyn Runtime>) -> Self {
+        Self { source, runtime }
+    }
+
+    async fn node(&self, cid: &Cid) -> Result<Node> {
+        Node::parse(&self.source.get(cid).await?)
+    }
+
+    /// Opens a file for reading: its first block is fetched, and no other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongKind`] for what is no file; [`Error::Malformed`]; what the source says.
+    pub async fn open(&self, cid: &Cid) -> Result<File> {
+        Ok(File::new(self.source.clone(), self.node(cid).await?.into_file()?))
+    }
+
+    /// What a CID leads to, from its first block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownCodec`] for what is not UnixFS; [`Error::Malformed`]; what the source says.
+    pub async fn stat(&self, cid: &Cid) -> Result<Stat> {
+        Ok(match self.node(cid).await? {
+            Node::File(file) => Stat::File { size: file.size() },
+            Node::Directory(directory) => Stat::Directory { entries: directory.len() },
+            Node::Symlink(target) => Stat::Symlink { target: names::target(&target)? },
+            Node::Shard => Stat::ShardedDirectory,
+        })
+    }
+
+    /// The entries of a directory, as they stand in it; none of them is fetched.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongKind`] for what is no directory, [`Error::Unsupported`] for a sharded one;
+    /// [`Error::Malformed`]; what the source says. A name that is not UTF-8 is the error of its
+    /// entry alone.
+    pub async fn list(&self, cid: &Cid) -> Result<BoxStream<'static, Result<Entry>>> {
+        let directory = self.node(cid).await?.into_directory()?;
+        let entries = directory
+            .into_entries()
+            .map(|link| Ok(Entry { name: link.text()?, cid: link.cid, dag_size: link.tsize }));
+        Ok(stream::iter(entries).boxed())
+    }
+
+    /// What lies at the end of a path through directories, from `root`. An empty path leads to the
+    /// root itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoEntry`] for a name that is not there; otherwise as [`list`](Self::list).
+    pub async fn resolve<'a>(
+        &self,
+        root: &Cid,
+        path: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Cid> {
+        let mut at = *root;
+        for name in path {
+            let directory = self.node(&at).await?.into_directory()?;
+            let entry = directory.get(name).map(|link| link.cid);
+            at = entry.ok_or_else(|| Error::NoEntry { name: name.into(), within: Box::new(at) })?;
+        }
+        Ok(at)
+    }
+
+    /// All that is below `root`, in order, read ahead.
+    pub fn tree(&self, root: &Cid) -> Tree {
+        Tree::new(self.source.clone(), *root)
+    }
+
+    /// Writes the file, symbolic link or directory at `root` to disk, as `target`, where nothing may
+    /// be yet.
+    ///
+    /// What is below `root` is a stranger's: a name that would lead out of the target, or that the
+    /// platform cannot hold, is an error, nothing is written through a symbolic link, and modes are
+    /// not taken over. All is written beside the target and then renamed to it, so that the target
+    /// is there whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] when the target exists; [`Error::Malformed`] for a bad name;
+    /// [`Error::Unsupported`] for a sharded directory; [`Error::Component`] for what the disk says;
+    /// what the source says.
+    pub fn write(&self, root: &Cid, target: impl Into<PathBuf>) -> Export {
+        disk::write(self.tree(root), target.into(), self.runtime.clone())
+    }
+}

@@ -1,0 +1,75 @@
+//! The balanced layout: all leaves at one depth, nodes filled from the left.
+
+use ipfs_traits::{Block, HashTable, Result};
+
+use super::Child;
+use crate::{
+    Params,
+    dagpb::{self, Link},
+    data::{Kind, NewData},
+};
+
+/// Builds the tree above leaves that come one after the other. It holds at most one node of links
+/// for each level.
+#[derive(Debug)]
+pub(super) struct Balanced<'a> {
+    params: &'a Params,
+    hashes: &'a HashTable,
+    /// Children that have no parent yet, the leaves first. A level is never full for long.
+    levels: Vec<Vec<Child>>,
+}
+
+impl<'a> Balanced<'a> {
+    pub(super) const fn new(params: &'a Params, hashes: &'a HashTable) -> Self {
+        Self { params, hashes, levels: Vec::new() }
+    }
+
+    /// Adds the next leaf; nodes that become whole are put into `out`.
+    pub(super) fn push(&mut self, leaf: Child, out: &mut Vec<Block>) -> Result<()> {
+        self.push_at(0, leaf, out)
+    }
+
+    fn push_at(&mut self, level: usize, child: Child, out: &mut Vec<Block>) -> Result<()> {
+        if self.levels.len() == level {
+            self.levels.push(Vec::new());
+        }
+        if self.levels[level].len() == self.params.max_links {
+            let full = std::mem::take(&mut self.levels[level]);
+            let parent = self.node(&full, out)?;
+            self.push_at(level + 1, parent, out)?;
+        }
+        self.levels[level].push(child);
+        Ok(())
+    }
+
+    /// The root, `None` if there was no leaf; the nodes still missing are put into `out`.
+    pub(super) fn finish(mut self, out: &mut Vec<Block>) -> Result<Option<Child>> {
+        let mut level = 0;
+        while level < self.levels.len() {
+            let children = std::mem::take(&mut self.levels[level]);
+            let is_top = level + 1 == self.levels.len();
+            if let ([only], true) = (&children[..], is_top) {
+                return Ok(Some(*only));
+            }
+            let parent = self.node(&children, out)?;
+            self.push_at(level + 1, parent, out)?;
+            level += 1;
+        }
+        Ok(None)
+    }
+
+    /// A node with these children.
+    fn node(&self, children: &[Child], out: &mut Vec<Block>) -> Result<Child> {
+        let size = children.iter().map(|child| child.size).sum();
+        let block_sizes = children.iter().map(|child| child.size).collect();
+        let data = NewData { file_size: Some(size), block_sizes, ..NewData::of(Kind::File) };
+        let link =
+            |child: &'_ Child| Link { cid: child.cid, name: Some(b""), tsize: Some(child.tsize) };
+        let bytes = dagpb::encode(children.iter().map(link), Some(&data.encode()));
+        let block = Block::with_prefix(&self.params.node_prefix(), bytes, self.hashes)?;
+        let below: u64 = children.iter().map(|child| child.tsize).sum();
+        let node = Child { cid: *block.cid(), size, tsize: block.len() as u64 + below };
+        out.push(block);
+        Ok(node)
+    }
+}

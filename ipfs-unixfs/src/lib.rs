@@ -1,0 +1,64 @@
+//! Files and directories as IPFS blocks, and back.
+//!
+//! [`Importer`] makes blocks of a file, a stream or a directory tree, with the CIDs that Kubo gives
+//! them; [`Exporter`] reads files, ranges, directories and whole trees from any
+//! [`BlockSource`](ipfs_traits::BlockSource). Both work on any store and any runtime, with memory
+//! that stays flat whatever the size of the content.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use futures::AsyncReadExt;
+//! use ipfs_traits::{memory::MemoryStore, Local, VirtualRuntime};
+//! use ipfs_unixfs::{Exporter, Importer};
+//!
+//! let runtime = VirtualRuntime::new();
+//! let store = Arc::new(MemoryStore::new());
+//! # runtime.block_on(async {
+//! let importer = Importer::new(store.clone(), Arc::new(runtime.clone()));
+//! let imported = importer.bytes("hello world").await?;
+//!
+//! let exporter = Exporter::new(Arc::new(Local(store)), Arc::new(runtime.clone()));
+//! let mut file = exporter.open(&imported.cid).await?;
+//! let mut text = String::new();
+//! file.read_to_string(&mut text).await?;
+//! assert_eq!(text, "hello world");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap().unwrap();
+//! ```
+//!
+//! # Map
+//!
+//! | | |
+//! |---|---|
+//! | [`Importer`], [`Params`], [`Imported`] | from content to blocks |
+//! | [`Exporter`], [`File`], [`Tree`] | from blocks to content |
+//! | [`Work`], [`Event`], [`Progress`] | an import or export under way |
+//! | [`Node`] | one block as a node of UnixFS |
+//! | [`dagpb`], [`data`] | the two formats below |
+//!
+//! # When not to use it
+//!
+//! In an application that runs a node: `ipfs-core` joins this with stores, peers and holds, and
+//! re-exports it.
+//!
+//! # Not here yet
+//!
+//! Sharded directories (a typed error both ways), content-defined chunkers, the trickle layout,
+//! modes and times, ignore rules, MFS.
+
+pub mod dagpb;
+pub mod data;
+mod export;
+mod import;
+mod node;
+mod params;
+mod work;
+
+pub use self::{
+    export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
+    import::{Import, Imported, Importer},
+    node::{DirectoryNode, FileNode, Node},
+    params::{Chunker, Layout, Params, Sharding},
+    work::{Event, Progress, Work},
+};

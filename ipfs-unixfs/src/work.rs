@@ -1,0 +1,159 @@
+//! Work under way: a future that also tells how far it is.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use futures_core::{Stream, future::BoxFuture};
+use futures_util::FutureExt;
+use ipfs_traits::{Error, Result};
+
+/// Work under way: an import, or an export.
+///
+/// It is a future that gives the result, and a stream that tells of the progress until it gives the
+/// same result as its last item. Nothing happens unless it is polled; dropping it cancels the work,
+/// and what was done by then stays done.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ipfs_traits::{memory::MemoryStore, VirtualRuntime};
+/// # use ipfs_unixfs::Importer;
+/// use futures::TryStreamExt;
+/// use ipfs_unixfs::Event;
+/// # let runtime = VirtualRuntime::new();
+/// # let importer = Importer::new(Arc::new(MemoryStore::new()), Arc::new(runtime.clone()));
+/// # runtime.block_on(async {
+///
+/// let mut import = importer.bytes(vec![7; 20_000_000]);
+/// while let Some(event) = import.try_next().await? {
+///     match event {
+///         Event::Progress(progress) => assert!(progress.bytes <= 20_000_000),
+///         Event::Done(imported) => assert_eq!(imported.bytes, 20_000_000),
+///     }
+/// }
+/// # Ok::<(), ipfs_traits::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[must_use = "work does nothing unless it is polled"]
+pub struct Work<T> {
+    future: Option<BoxFuture<'static, Result<T>>>,
+    meter: Meter,
+    told: Progress,
+}
+
+/// What [`Work`] tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<T> {
+    /// So much is done by now.
+    Progress(Progress),
+    /// All is done. The last event.
+    Done(T),
+}
+
+/// How much is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of files.
+    pub bytes: u64,
+    /// Files that are whole.
+    pub files: u64,
+}
+
+/// Where work counts what it has done. Clones are the same meter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meter(Arc<(AtomicU64, AtomicU64)>);
+
+impl Meter {
+    /// Counts bytes that are done.
+    pub(crate) fn bytes(&self, count: u64) {
+        self.0.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts files that are whole.
+    pub(crate) fn files(&self, count: u64) {
+        self.0.1.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// What was counted.
+    pub(crate) fn read(&self) -> Progress {
+        let (bytes, files) = &*self.0;
+        Progress { bytes: bytes.load(Ordering::Relaxed), files: files.load(Ordering::Relaxed) }
+    }
+}
+
+impl<T: 'static> Work<T> {
+    /// Work that counts on `meter`.
+    pub(crate) fn new(
+        meter: Meter,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Self {
+        Self { future: Some(work.boxed()), meter, told: Progress::default() }
+    }
+
+    /// The same work, and then more with its result; the progress is that of the first part.
+    pub fn and_then<U, F>(self, then: impl FnOnce(T) -> F + Send + 'static) -> Work<U>
+    where
+        T: Send,
+        U: 'static,
+        F: Future<Output = Result<U>> + Send + 'static,
+    {
+        let first = self.future;
+        Work::new(self.meter, async move {
+            let first = first.ok_or(ENDED)?.await?;
+            then(first).await
+        })
+    }
+}
+
+impl<T> Work<T> {
+    /// Polls the work; `None` when it has ended before.
+    fn poll_work(&mut self, cx: &mut Context<'_>) -> Option<Poll<Result<T>>> {
+        let result = self.future.as_mut()?.as_mut().poll(cx);
+        if result.is_ready() {
+            self.future = None;
+        }
+        Some(result)
+    }
+}
+
+/// What polling ended work gives.
+const ENDED: Error = Error::Closed("the work");
+
+impl<T> Future for Work<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_work(cx).unwrap_or(Poll::Ready(Err(ENDED)))
+    }
+}
+
+impl<T> Stream for Work<T> {
+    type Item = Result<Event<T>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.poll_work(cx) {
+            None => Poll::Ready(None),
+            Some(Poll::Ready(result)) => Poll::Ready(Some(result.map(Event::Done))),
+            Some(Poll::Pending) => {
+                let now = self.meter.read();
+                if std::mem::replace(&mut self.told, now) == now {
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(Event::Progress(now))))
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Work<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").field("progress", &self.meter.read()).finish_non_exhaustive()
+    }
+}

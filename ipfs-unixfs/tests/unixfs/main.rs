@@ -1,0 +1,18 @@
+//! Import and export against other implementations' results, and against hostile input.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
+mod content;
+mod export;
+mod fixtures;
+mod hostile;
+mod import;
+#[path = "../../../ipfs-core/traits/tests/support/memory.rs"]
+mod memory;
+mod oracle;
+#[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
+mod support;
