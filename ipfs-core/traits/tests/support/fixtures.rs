@@ -2,6 +2,8 @@
 //!
 //! The tests of every crate of the workspace include this file by its path.
 
+#![allow(dead_code, reason = "each crate uses a part of it")]
+
 use std::{collections::BTreeMap, fmt::Display, path::PathBuf};
 
 /// The folder of fixtures: the crate's own, or the one that `IPFS_FIXTURES` names.

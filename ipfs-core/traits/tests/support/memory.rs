@@ -2,6 +2,8 @@
 //!
 //! The tests of every crate of the workspace, and the fuzz targets, include this file by its path.
 
+#![allow(dead_code, reason = "each crate uses a part of it")]
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,

@@ -1,0 +1,180 @@
+//! The file system of the machine.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    path::Path,
+};
+
+use super::{Files, Lock};
+
+/// A folder of the machine's file system.
+#[derive(Debug)]
+pub struct Disk {
+    /// Opened before anything is written: an error of writing back is told to who had it open.
+    #[cfg(target_os = "linux")]
+    whole: Option<File>,
+}
+
+impl Disk {
+    /// The folder `root`, made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Those of `std::fs::create_dir_all`.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        create_dirs(root)?;
+        Ok(Self {
+            #[cfg(target_os = "linux")]
+            whole: match syncfs_tells_errors() {
+                true => Some(File::open(root)?),
+                false => None,
+            },
+        })
+    }
+}
+
+/// Makes a directory and those above it that are missing, all of them durable.
+fn create_dirs(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        None => return fs::create_dir(path),
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+    };
+    create_dirs(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_dir(parent),
+    }
+}
+
+/// Whether `syncfs` says that writing back has failed, as Linux does from 5.8 on. An older one
+/// would call lost data safe.
+#[cfg(target_os = "linux")]
+fn syncfs_tells_errors() -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|char: char| !char.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
+    (next(), next()) >= (5, 8)
+}
+
+/// Unix keeps the names of a directory in the directory, which is synced like a file.
+#[cfg(unix)]
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// NTFS keeps the names in its journal, writes them in order, and has no call to wait for them.
+#[cfg(not(unix))]
+fn sync_dir(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        let metadata = fs::symlink_metadata(path)?;
+        match metadata.is_file() {
+            true => Ok(metadata.len()),
+            false => Err(io::Error::new(io::ErrorKind::InvalidData, "not a file")),
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<(String, bool)>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().into_string() {
+                names.push((name, entry.file_type()?.is_dir()));
+            }
+        }
+        Ok(names)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn create(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        OpenOptions::new().write(true).create_new(true).open(path)?.write_all(content)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        // Windows flushes only what was opened for writing.
+        OpenOptions::new().write(true).open(path)?.sync_data()
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        sync_dir(path)
+    }
+
+    fn sync_all(&self) -> io::Result<bool> {
+        #[cfg(target_os = "linux")]
+        if let Some(whole) = &self.whole {
+            rustix::fs::syncfs(whole)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn does_what_its_contract_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("new/root");
+        let disk = Disk::open(&root).unwrap();
+        let (a, b) = (root.join("a"), root.join("b"));
+        disk.create(&a, b"12").unwrap();
+        assert_eq!(disk.create(&a, b"").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        disk.create_dir(&root.join("d")).unwrap();
+        assert_eq!(
+            disk.create_dir(&root.join("d")).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        disk.sync_file(&a).unwrap();
+        disk.sync_dir(&root).unwrap();
+        disk.sync_all().unwrap();
+        disk.rename(&a, &b).unwrap();
+        assert_eq!(disk.rename(&a, &b).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!((disk.len(&b).unwrap(), disk.read(&b).unwrap()), (2, b"12".to_vec()));
+        assert_eq!(disk.len(&a).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let mut names = disk.list(&root).unwrap();
+        names.sort();
+        assert_eq!(names, [("b".to_owned(), false), ("d".to_owned(), true)]);
+        disk.remove(&b).unwrap();
+        assert_eq!(disk.remove(&b).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let lock = disk.lock(&root.join("lock")).unwrap();
+        assert!(lock.is_some());
+        assert!(disk.lock(&root.join("lock")).unwrap().is_none());
+        drop(lock);
+        assert!(disk.lock(&root.join("lock")).unwrap().is_some());
+    }
+}

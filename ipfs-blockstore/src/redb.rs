@@ -1,0 +1,270 @@
+//! Small durable state in one file, by redb.
+
+use std::{
+    collections::VecDeque,
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_channel::oneshot;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use ipfs_traits::{Batch, Datastore, Error, Result, Runtime, RuntimeExt};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, Table,
+    TableDefinition, TableError,
+};
+
+use crate::files::{Disk, Files};
+
+/// A [`Datastore`] in a file of its own.
+///
+/// Commits are durable when they return; those that wait for the disk at the same time share one
+/// sync. One process at a time has the file open.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("state.redb");
+/// use std::sync::Arc;
+///
+/// use ipfs_blockstore::RedbDatastore;
+/// use ipfs_traits::{Batch, Datastore, TokioRuntime};
+///
+/// let state = RedbDatastore::open(&path, Arc::new(TokioRuntime::current()?)).await?;
+/// state.commit(Batch::new().put("answer", "42")).await?;
+/// assert_eq!(state.get(b"answer").await?, Some("42".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct RedbDatastore(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    runtime: Arc<dyn Runtime>,
+    /// Commits that wait for the one that runs.
+    queue: Mutex<VecDeque<Waiting>>,
+    /// Held by the commit that runs.
+    turn: Mutex<()>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("redb")
+    }
+}
+
+struct Waiting {
+    batch: Batch,
+    done: oneshot::Sender<Result<bool>>,
+}
+
+const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");
+
+/// Memory for pages. The default of redb is 1 GiB; small state needs little.
+const CACHE: usize = 4 << 20;
+
+/// Entries in one page of a scan.
+const PAGE: usize = 256;
+
+/// Commits that share one sync at the most: each waits only for so many others.
+const GROUP: usize = 1024;
+
+impl RedbDatastore {
+    /// Opens the file, which is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] when another process has it open; [`Error::Newer`] for a file of a newer
+    /// redb; [`Error::Component`] for what the disk or redb says.
+    pub async fn open(path: impl Into<PathBuf>, runtime: Arc<dyn Runtime>) -> Result<Self> {
+        let path = path.into();
+        let database = runtime.blocking(move || open(&path)).await??;
+        let (queue, turn) = (Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { database, runtime, queue, turn })))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> T + Send + 'static,
+    ) -> Result<T> {
+        let inner = self.0.clone();
+        self.0.runtime.blocking(move || work(&inner)).await
+    }
+}
+
+fn open(path: &Path) -> Result<Database> {
+    let database = Database::builder().set_cache_size(CACHE).create(path);
+    let database = database.map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.display().to_string().into()),
+        DatabaseError::UpgradeRequired(found) => {
+            // redb names only the version of the file; what it reads begins below the next one.
+            let known = u64::from(found).saturating_sub(1);
+            Error::Newer { what: "state file", found: found.into(), known }
+        }
+        other => failed(other),
+    })?;
+    // The name of the file is durable too.
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Disk::open(parent).and_then(|disk| disk.sync_dir(parent)).map_err(failed)?;
+    }
+    Ok(database)
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::component("state file", error)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let table = match transaction.open_table(TABLE) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            table => table.map_err(failed)?,
+        };
+        let value = table.get(key).map_err(failed)?;
+        Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
+    }
+
+    /// Commits what waits, all in one transaction with one sync.
+    fn commit_waiting(&self) {
+        let _turn = lock(&self.turn);
+        let group: Vec<Waiting> = {
+            let mut queue = lock(&self.queue);
+            let count = queue.len().min(GROUP);
+            queue.drain(..count).collect()
+        };
+        if group.is_empty() {
+            // The one that had the turn before has done it all.
+            return;
+        }
+        let (batches, done): (Vec<Batch>, Vec<_>) =
+            group.into_iter().map(|waiting| (waiting.batch, waiting.done)).unzip();
+        match self.commit_all(batches) {
+            Ok(outcomes) => {
+                for (done, outcome) in done.into_iter().zip(outcomes) {
+                    let _ = done.send(Ok(outcome));
+                }
+            }
+            Err(error) => done.into_iter().for_each(|done| drop(done.send(Err(error.clone())))),
+        }
+    }
+
+    /// Writes batches one after the other, durably; says of each whether its expectations held.
+    fn commit_all(&self, batches: Vec<Batch>) -> Result<Vec<bool>> {
+        let transaction = self.database.begin_write().map_err(failed)?;
+        let mut table = transaction.open_table(TABLE).map_err(failed)?;
+        let mut outcomes = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let holds = holds(&table, &batch)?;
+            if holds {
+                write(&mut table, batch)?;
+            }
+            outcomes.push(holds);
+        }
+        drop(table);
+        if outcomes.contains(&true) {
+            // The default durability of redb: on disk when it returns.
+            transaction.commit().map_err(failed)?;
+        } else {
+            transaction.abort().map_err(failed)?;
+        }
+        Ok(outcomes)
+    }
+}
+
+fn holds(table: &Table<'_, &[u8], &[u8]>, batch: &Batch) -> Result<bool> {
+    for (key, expected) in batch.expectations() {
+        let found = table.get(&key[..]).map_err(failed)?;
+        if found.as_ref().map(|value| value.value()) != expected.map(|value| &value[..]) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn write(table: &mut Table<'_, &[u8], &[u8]>, batch: Batch) -> Result<()> {
+    for (key, value) in batch.into_writes() {
+        match value {
+            Some(value) => drop(table.insert(&key[..], &value[..]).map_err(failed)?),
+            None => drop(table.remove(&key[..]).map_err(failed)?),
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Datastore for RedbDatastore {
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let key = key.to_vec();
+        self.blocking(move |inner| inner.get(&key)).await?
+    }
+
+    fn scan(&self, prefix: &[u8]) -> BoxStream<'static, Result<Vec<(Bytes, Bytes)>>> {
+        let scan = Scan { prefix: prefix.to_vec(), last: None, transaction: None };
+        stream::unfold(Some((self.clone(), scan)), |state| async move {
+            let (store, mut scan) = state?;
+            let turn = store.blocking(move |inner| {
+                let page = scan.page(inner);
+                (page, scan)
+            });
+            match turn.await {
+                Ok((Ok(page), _)) if page.is_empty() => None,
+                Ok((Ok(page), scan)) => Some((Ok(page), Some((store, scan)))),
+                Ok((Err(error), _)) | Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<bool> {
+        batch.check()?;
+        let (done, outcome) = oneshot::channel();
+        lock(&self.0.queue).push_back(Waiting { batch, done });
+        self.blocking(Inner::commit_waiting).await?;
+        outcome.await.map_err(|_| Error::Closed("the state file"))?
+    }
+}
+
+/// A scan of one moment, which goes on where it left off.
+struct Scan {
+    prefix: Vec<u8>,
+    last: Option<Bytes>,
+    transaction: Option<ReadTransaction>,
+}
+
+impl Scan {
+    fn page(&mut self, inner: &Inner) -> Result<Vec<(Bytes, Bytes)>> {
+        let transaction = match &mut self.transaction {
+            Some(transaction) => transaction,
+            none => none.insert(inner.database.begin_read().map_err(failed)?),
+        };
+        let table = match transaction.open_table(TABLE) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            table => table.map_err(failed)?,
+        };
+        let from = match &self.last {
+            Some(last) => Bound::Excluded(&last[..]),
+            None => Bound::Included(&self.prefix[..]),
+        };
+        let mut page = Vec::new();
+        for entry in table.range::<&[u8]>((from, Bound::Unbounded)).map_err(failed)?.take(PAGE) {
+            let (key, value) = entry.map_err(failed)?;
+            if !key.value().starts_with(&self.prefix) {
+                break;
+            }
+            let entry = (key.value(), value.value());
+            page.push((Bytes::copy_from_slice(entry.0), Bytes::copy_from_slice(entry.1)));
+        }
+        self.last = page.last().map(|(key, _)| key.clone());
+        Ok(page)
+    }
+}

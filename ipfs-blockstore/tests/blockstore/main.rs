@@ -1,0 +1,16 @@
+//! The stores against the conformance suites, crashes, damage, and folders that others wrote.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
+mod crash;
+mod datastore;
+#[path = "../support/faulty.rs"]
+mod faulty;
+mod fixtures;
+mod flat;
+#[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
+mod support;

@@ -1,0 +1,348 @@
+//! A file system in memory that loses, at a crash, what was not synced: names one by one, contents
+//! in part.
+//!
+//! The tests of other crates include this file by its path.
+
+#![allow(dead_code, reason = "each crate uses a part of it")]
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use ipfs_blockstore::files::{Files, Lock};
+
+/// Which sync is taken out, to see that a test would notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TakenOut {
+    Nothing,
+    SyncOfContents,
+    SyncOfNames,
+}
+
+/// The file system. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Faulty(Arc<Mutex<Model>>);
+
+#[derive(Clone, Debug)]
+struct Model {
+    contents: Vec<Content>,
+    names: BTreeMap<PathBuf, Entry>,
+    durable_names: BTreeMap<PathBuf, Entry>,
+    /// Changes of names that are not durable, in their order.
+    changes: Vec<(PathBuf, Option<Entry>)>,
+    calls: u64,
+    /// From this call on, everything fails.
+    crash_at: u64,
+    /// Whether all can be synced at once, as on Linux.
+    whole: bool,
+    taken_out: TakenOut,
+    locked: Arc<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Content {
+    bytes: Vec<u8>,
+    durable: Option<Vec<u8>>,
+    /// Of a block, and not of the few files that a store begins with.
+    of_block: bool,
+}
+
+impl Content {
+    fn new(path: &Path, bytes: Vec<u8>) -> Self {
+        let of_block = path.parent().is_some_and(|parent| parent.ends_with(".temp"));
+        Self { bytes, durable: None, of_block }
+    }
+
+    fn sync(&mut self, taken_out: TakenOut) {
+        if taken_out != TakenOut::SyncOfContents || !self.of_block {
+            self.durable = Some(self.bytes.clone());
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    Directory,
+    File(usize),
+}
+
+/// A small generator (SplitMix64).
+#[derive(Clone, Debug)]
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+}
+
+impl Faulty {
+    /// An empty file system with the folder `root`.
+    pub(crate) fn new(root: &Path, whole: bool, taken_out: TakenOut) -> Self {
+        let names = BTreeMap::from([(root.to_owned(), Entry::Directory)]);
+        Self(Arc::new(Mutex::new(Model {
+            contents: Vec::new(),
+            durable_names: names.clone(),
+            names,
+            changes: Vec::new(),
+            calls: 0,
+            crash_at: u64::MAX,
+            whole,
+            taken_out,
+            locked: Arc::new(()),
+        })))
+    }
+
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.0.lock().unwrap()
+    }
+
+    /// How many calls were made.
+    pub(crate) fn calls(&self) -> u64 {
+        self.model().calls
+    }
+
+    /// Lets everything fail from this call on.
+    pub(crate) fn crash_at(&self, call: u64) {
+        self.model().crash_at = call;
+    }
+
+    /// What is there after the process was killed: everything, synced or not.
+    pub(crate) fn after_kill(&self) -> Self {
+        let mut model = self.model().clone();
+        (model.calls, model.crash_at, model.locked) = (0, u64::MAX, Arc::new(()));
+        Self(Arc::new(Mutex::new(model)))
+    }
+
+    /// What is there after the power was lost: of what was not synced, anything.
+    pub(crate) fn after_power_loss(&self, numbers: &mut Numbers) -> Self {
+        let survivor = self.after_kill();
+        survivor.model().lose(numbers);
+        survivor
+    }
+}
+
+impl Model {
+    fn call(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        match self.calls > self.crash_at {
+            true => Err(io::Error::other("crashed")),
+            false => Ok(()),
+        }
+    }
+
+    fn set(&mut self, path: &Path, entry: Option<Entry>) {
+        match entry {
+            Some(entry) => self.names.insert(path.to_owned(), entry),
+            None => self.names.remove(path),
+        };
+        self.changes.push((path.to_owned(), entry));
+    }
+
+    fn file(&self, path: &Path) -> io::Result<usize> {
+        match self.names.get(path) {
+            Some(Entry::File(content)) => Ok(*content),
+            Some(Entry::Directory) => Err(io::Error::other("is a directory")),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn check_new(&self, path: &Path) -> io::Result<()> {
+        if self.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        match path.parent().and_then(|parent| self.names.get(parent)) {
+            Some(Entry::Directory) => Ok(()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Makes the changes of names durable that `which` accepts.
+    fn keep_names(&mut self, which: impl Fn(&Path) -> bool) {
+        let changes = std::mem::take(&mut self.changes);
+        for (path, entry) in changes {
+            if which(&path) {
+                apply(&mut self.durable_names, &path, entry);
+            } else {
+                self.changes.push((path, entry));
+            }
+        }
+    }
+
+    fn lose(&mut self, numbers: &mut Numbers) {
+        // Of the changes of each name, the first few have happened.
+        let mut of_name: BTreeMap<PathBuf, Vec<Option<Entry>>> = BTreeMap::new();
+        for (path, entry) in self.changes.drain(..) {
+            of_name.entry(path).or_default().push(entry);
+        }
+        let mut names = std::mem::take(&mut self.durable_names);
+        for (path, entries) in of_name {
+            let kept = numbers.below(entries.len() as u64 + 1) as usize;
+            for entry in &entries[..kept] {
+                apply(&mut names, &path, *entry);
+            }
+        }
+        // What lies in a directory that is lost is lost with it. Parents sort before children.
+        let all = std::mem::take(&mut names);
+        for (path, entry) in all {
+            let parent = path.parent().is_some_and(|parent| names.contains_key(parent));
+            if parent || self.names.keys().next() == Some(&path) {
+                names.insert(path, entry);
+            }
+        }
+        self.names = names.clone();
+        self.durable_names = names;
+        for content in &mut self.contents {
+            if content.durable.as_ref() != Some(&content.bytes) {
+                content.bytes = torn(&content.bytes, content.durable.as_deref(), numbers);
+            }
+            content.durable = Some(content.bytes.clone());
+        }
+    }
+}
+
+fn apply(names: &mut BTreeMap<PathBuf, Entry>, path: &Path, entry: Option<Entry>) {
+    match entry {
+        Some(entry) => names.insert(path.to_owned(), entry),
+        None => names.remove(path),
+    };
+}
+
+/// What is left of bytes that were not synced.
+fn torn(bytes: &[u8], durable: Option<&[u8]>, numbers: &mut Numbers) -> Vec<u8> {
+    let cut = numbers.below(bytes.len() as u64 + 1) as usize;
+    match numbers.below(5) {
+        0 => durable.unwrap_or_default().to_vec(),
+        1 => bytes[..cut].to_vec(),
+        2 => vec![0; bytes.len()],
+        3 => [&bytes[..cut], &vec![0; bytes.len() - cut][..]].concat(),
+        _ => bytes.to_vec(),
+    }
+}
+
+impl Files for Faulty {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut model = self.model();
+        model.call()?;
+        let content = model.file(path)?;
+        Ok(model.contents[content].bytes.clone())
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        let mut model = self.model();
+        model.call()?;
+        let content = model.file(path)?;
+        Ok(model.contents[content].bytes.len() as u64)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<(String, bool)>> {
+        let mut model = self.model();
+        model.call()?;
+        let inside = model.names.iter().filter(|(name, _)| name.parent() == Some(path));
+        Ok(inside
+            .map(|(name, entry)| {
+                let name = name.file_name().unwrap().to_string_lossy().into_owned();
+                (name, *entry == Entry::Directory)
+            })
+            .collect())
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut model = self.model();
+        model.call()?;
+        model.check_new(path)?;
+        model.set(path, Some(Entry::Directory));
+        Ok(())
+    }
+
+    fn create(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut model = self.model();
+        model.call()?;
+        model.check_new(path)?;
+        model.contents.push(Content::new(path, content.to_vec()));
+        let number = model.contents.len() - 1;
+        model.set(path, Some(Entry::File(number)));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut model = self.model();
+        model.call()?;
+        let content = model.file(from)?;
+        if !model.names.contains_key(to) {
+            model.check_new(to)?;
+        }
+        model.set(to, Some(Entry::File(content)));
+        model.set(from, None);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut model = self.model();
+        model.call()?;
+        model.file(path)?;
+        model.set(path, None);
+        Ok(())
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let mut model = self.model();
+        model.call()?;
+        let content = model.file(path)?;
+        let taken_out = model.taken_out;
+        model.contents[content].sync(taken_out);
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut model = self.model();
+        model.call()?;
+        if model.names.get(path) != Some(&Entry::Directory) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if model.taken_out != TakenOut::SyncOfNames {
+            model.keep_names(|name| name.parent() == Some(path));
+        }
+        Ok(())
+    }
+
+    fn sync_all(&self) -> io::Result<bool> {
+        let mut model = self.model();
+        model.call()?;
+        if !model.whole {
+            return Ok(false);
+        }
+        let taken_out = model.taken_out;
+        model.contents.iter_mut().for_each(|content| content.sync(taken_out));
+        if model.taken_out != TakenOut::SyncOfNames {
+            model.keep_names(|_| true);
+        }
+        Ok(true)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        let mut model = self.model();
+        model.call()?;
+        if Arc::strong_count(&model.locked) > 1 {
+            return Ok(None);
+        }
+        if !model.names.contains_key(path) {
+            model.check_new(path)?;
+            model.contents.push(Content::new(path, Vec::new()));
+            let number = model.contents.len() - 1;
+            model.set(path, Some(Entry::File(number)));
+        }
+        Ok(Some(Lock::new(model.locked.clone())))
+    }
+}
