@@ -1,0 +1,16 @@
+//! Bitswap on the wire, in simulation, and over a network.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
+mod engine;
+mod fixtures;
+mod hostile;
+#[path = "../../../ipfs-core/traits/tests/support/memory.rs"]
+mod memory;
+mod simulation;
+#[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
+mod support;
