@@ -22,10 +22,10 @@
 //! The older protocols 1.1.0 and 1.0.0, ledgers, policies and limits of rate; asking several peers
 //! for the last blocks at once.
 
-//mod driver;
+mod driver;
 pub mod engine;
 pub mod message;
 
 pub use ipfs_traits::{Exchange, Session};
 
-//pub use self::driver::{Bitswap, Options};
+pub use self::driver::{Bitswap, Options};

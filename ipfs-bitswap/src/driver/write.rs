@@ -1,0 +1,112 @@
+//! Writing to a peer what the engine has for it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::AsyncWriteExt;
+use ipfs_traits::{
+    Block, Error, PeerId, Result, RuntimeExt,
+    network::{Protocol, Stream},
+};
+
+use super::{Shared, lock, notify::Notify};
+use crate::message::{Message, V1_2_0};
+
+const PROTOCOLS: &[Protocol] = &[V1_2_0];
+
+/// Bytes of blocks in one message, about: one more block may follow. Larger ones would make what
+/// comes first wait for what comes last.
+const MESSAGE_BYTES: usize = 512 << 10;
+
+/// How many times a message is tried, each time on a new stream.
+const ATTEMPTS: u32 = 3;
+
+/// How long to wait before the second attempt; longer before the third.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long opening a stream may take.
+const OPEN: Duration = Duration::from_secs(10);
+
+/// How slow a peer may take a message: 10 s and then 12.5 kB/s, as Kubo has it.
+const SLOWEST: f64 = 12_500.0;
+const LEAST: Duration = Duration::from_secs(10);
+
+/// Writes to a peer until it is gone, or cannot be written to.
+pub(super) async fn messages(shared: Arc<Shared>, peer: PeerId, wake: Arc<Notify>) {
+    let mut stream = None;
+    loop {
+        wake.wait().await;
+        if let Err(error) = write_all(&shared, peer, &mut stream).await {
+            tracing::debug!(%peer, %error, "a peer cannot be written to");
+            // This task is one of the peer's, so it ends with that.
+            return shared.remove_peer(&peer);
+        }
+    }
+}
+
+/// Writes all that there is for the peer now.
+async fn write_all(shared: &Arc<Shared>, peer: PeerId, stream: &mut Option<Stream>) -> Result<()> {
+    loop {
+        let now = shared.runtime.now();
+        let Some(message) = lock(&shared.engine).poll_transmit(peer, MESSAGE_BYTES, now) else {
+            // Nothing more follows at once: what was written should leave now.
+            if let Some(open) = stream
+                && open.flush().await.is_err()
+            {
+                *stream = None;
+            }
+            return Ok(());
+        };
+        let bytes = message.blocks.iter().map(Block::len).sum();
+        send(shared, peer, stream, &message).await?;
+        shared.with_engine(|engine| engine.handle_sent(peer, bytes));
+    }
+}
+
+/// Writes one message, on a new stream if the old one is broken.
+async fn send(
+    shared: &Shared,
+    peer: PeerId,
+    stream: &mut Option<Stream>,
+    message: &Message,
+) -> Result<()> {
+    let runs = message.encode(&shared.hashes)?;
+    let bytes: usize = runs.iter().map(Bytes::len).sum();
+    let patience = LEAST + Duration::from_secs_f64(bytes as f64 / SLOWEST);
+    let mut last = Error::Unreachable(peer, None);
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            shared.runtime.sleep(PAUSE * attempt).await;
+        }
+        let open = match stream.take() {
+            Some(open) => open,
+            None => {
+                let opening = shared.network.open(peer, PROTOCOLS);
+                match shared.runtime.timeout(OPEN, "opening a stream", opening).await {
+                    Ok(open) => open,
+                    // It said what it speaks, and that is something else.
+                    Err(error @ Error::Unsupported(_)) => return Err(error),
+                    Err(error) => {
+                        last = error;
+                        continue;
+                    }
+                }
+            }
+        };
+        match shared.runtime.timeout(patience, "writing", write(open, &runs)).await {
+            Ok(open) => {
+                *stream = Some(open);
+                return Ok(());
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn write(mut stream: Stream, runs: &[Bytes]) -> Result<Stream> {
+    for run in runs {
+        stream.write_all(run).await.map_err(|error| Error::component("stream", error))?;
+    }
+    Ok(stream)
+}
