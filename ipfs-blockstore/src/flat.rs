@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use async_trait::async_trait;
@@ -84,7 +84,9 @@ struct Inner {
     turn: futures_util::lock::Mutex<()>,
     /// Held by the commit that runs, to its end, even if nobody waits for it any more.
     commit: Mutex<()>,
-    _lock: Lock,
+    /// Held for reading by all that works on the folder, so that closing waits for it; empty when
+    /// the store is closed.
+    lock: RwLock<Option<Lock>>,
 }
 
 #[derive(Debug, Default)]
@@ -184,10 +186,11 @@ impl FlatStore {
         &self,
         work: impl FnOnce(&Inner) -> T + Send + 'static,
     ) -> Result<T> {
-        let inner = self.0.clone();
-        self.0.runtime.blocking(move || work(&inner)).await
+        self.0.blocking(work).await
     }
 }
+
+const CLOSED: Error = Error::Closed("the store");
 
 impl Inner {
     fn open(
@@ -208,8 +211,28 @@ impl Inner {
             .map_err(FlatError::of("remove", &usage))?;
         sync_what_is_there(&*files, &root)?;
         let (state, turn) = (Mutex::default(), futures_util::lock::Mutex::new(()));
-        let commit = Mutex::new(());
-        Ok(Self { root, files, runtime, sharding, options, state, turn, commit, _lock: lock })
+        let (commit, lock) = (Mutex::new(()), RwLock::new(Some(lock)));
+        Ok(Self { root, files, runtime, sharding, options, state, turn, commit, lock })
+    }
+
+    /// Runs `work` where it may block, unless the store is closed.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T> {
+        let inner = self.clone();
+        let work = move || {
+            let open = inner.lock.read().unwrap_or_else(PoisonError::into_inner);
+            if open.is_none() { Err(CLOSED) } else { Ok(work(&inner)) }
+        };
+        self.runtime.blocking(work).await?
+    }
+
+    /// Gives up the lock, once all that works on the folder is done.
+    async fn close(self: &Arc<Self>) -> Result<()> {
+        let inner = self.clone();
+        let close = move || inner.lock.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.runtime.blocking(close).await.map(drop)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -346,6 +369,14 @@ impl Blockstore for FlatStore {
 
     async fn flush(&self) -> Result<()> {
         commit::flush(&self.0).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let flushed = match self.flush().await {
+            Err(Error::Closed(_)) => Ok(()),
+            flushed => flushed,
+        };
+        self.0.close().await.and(flushed)
     }
 }
 

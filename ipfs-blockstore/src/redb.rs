@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use async_trait::async_trait;
@@ -44,7 +44,8 @@ use crate::files::{Disk, Files};
 pub struct RedbDatastore(Arc<Inner>);
 
 struct Inner {
-    database: Database,
+    /// Empty when it is closed.
+    database: RwLock<Option<Database>>,
     runtime: Arc<dyn Runtime>,
     /// Commits that wait for the one that runs.
     queue: Mutex<VecDeque<Waiting>>,
@@ -84,18 +85,25 @@ impl RedbDatastore {
     pub async fn open(path: impl Into<PathBuf>, runtime: Arc<dyn Runtime>) -> Result<Self> {
         let path = path.into();
         let database = runtime.blocking(move || open(&path)).await??;
+        let database = RwLock::new(Some(database));
         let (queue, turn) = (Mutex::default(), Mutex::default());
         Ok(Self(Arc::new(Inner { database, runtime, queue, turn })))
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Inner) -> T + Send + 'static,
+        work: impl FnOnce(&Inner, &Database) -> T + Send + 'static,
     ) -> Result<T> {
         let inner = self.0.clone();
-        self.0.runtime.blocking(move || work(&inner)).await
+        let work = move || {
+            let open = inner.database.read().unwrap_or_else(PoisonError::into_inner);
+            Ok(work(&inner, open.as_ref().ok_or(CLOSED)?))
+        };
+        self.0.runtime.blocking(work).await?
     }
 }
+
+const CLOSED: Error = Error::Closed("the state file");
 
 fn open(path: &Path) -> Result<Database> {
     let database = Database::builder().set_cache_size(CACHE).create(path);
@@ -124,18 +132,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inner {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        let transaction = self.database.begin_read().map_err(failed)?;
-        let table = match transaction.open_table(TABLE) {
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            table => table.map_err(failed)?,
-        };
-        let value = table.get(key).map_err(failed)?;
-        Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
-    }
-
     /// Commits what waits, all in one transaction with one sync.
-    fn commit_waiting(&self) {
+    fn commit_waiting(&self, database: &Database) {
         let _turn = lock(&self.turn);
         let group: Vec<Waiting> = {
             let mut queue = lock(&self.queue);
@@ -148,7 +146,7 @@ impl Inner {
         }
         let (batches, done): (Vec<Batch>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.batch, waiting.done)).unzip();
-        match self.commit_all(batches) {
+        match commit_all(database, batches) {
             Ok(outcomes) => {
                 for (done, outcome) in done.into_iter().zip(outcomes) {
                     let _ = done.send(Ok(outcome));
@@ -157,28 +155,38 @@ impl Inner {
             Err(error) => done.into_iter().for_each(|done| drop(done.send(Err(error.clone())))),
         }
     }
+}
 
-    /// Writes batches one after the other, durably; says of each whether its expectations held.
-    fn commit_all(&self, batches: Vec<Batch>) -> Result<Vec<bool>> {
-        let transaction = self.database.begin_write().map_err(failed)?;
-        let mut table = transaction.open_table(TABLE).map_err(failed)?;
-        let mut outcomes = Vec::with_capacity(batches.len());
-        for batch in batches {
-            let holds = holds(&table, &batch)?;
-            if holds {
-                write(&mut table, batch)?;
-            }
-            outcomes.push(holds);
+fn get(database: &Database, key: &[u8]) -> Result<Option<Bytes>> {
+    let transaction = database.begin_read().map_err(failed)?;
+    let table = match transaction.open_table(TABLE) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        table => table.map_err(failed)?,
+    };
+    let value = table.get(key).map_err(failed)?;
+    Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
+}
+
+/// Writes batches one after the other, durably; says of each whether its expectations held.
+fn commit_all(database: &Database, batches: Vec<Batch>) -> Result<Vec<bool>> {
+    let transaction = database.begin_write().map_err(failed)?;
+    let mut table = transaction.open_table(TABLE).map_err(failed)?;
+    let mut outcomes = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let holds = holds(&table, &batch)?;
+        if holds {
+            write(&mut table, batch)?;
         }
-        drop(table);
-        if outcomes.contains(&true) {
-            // The default durability of redb: on disk when it returns.
-            transaction.commit().map_err(failed)?;
-        } else {
-            transaction.abort().map_err(failed)?;
-        }
-        Ok(outcomes)
+        outcomes.push(holds);
     }
+    drop(table);
+    if outcomes.contains(&true) {
+        // The default durability of redb: on disk when it returns.
+        transaction.commit().map_err(failed)?;
+    } else {
+        transaction.abort().map_err(failed)?;
+    }
+    Ok(outcomes)
 }
 
 fn holds(table: &Table<'_, &[u8], &[u8]>, batch: &Batch) -> Result<bool> {
@@ -205,15 +213,15 @@ fn write(table: &mut Table<'_, &[u8], &[u8]>, batch: Batch) -> Result<()> {
 impl Datastore for RedbDatastore {
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let key = key.to_vec();
-        self.blocking(move |inner| inner.get(&key)).await?
+        self.blocking(move |_, database| get(database, &key)).await?
     }
 
     fn scan(&self, prefix: &[u8]) -> BoxStream<'static, Result<Vec<(Bytes, Bytes)>>> {
         let scan = Scan { prefix: prefix.to_vec(), last: None, transaction: None };
         stream::unfold(Some((self.clone(), scan)), |state| async move {
             let (store, mut scan) = state?;
-            let turn = store.blocking(move |inner| {
-                let page = scan.page(inner);
+            let turn = store.blocking(move |_, database| {
+                let page = scan.page(database);
                 (page, scan)
             });
             match turn.await {
@@ -230,7 +238,16 @@ impl Datastore for RedbDatastore {
         let (done, outcome) = oneshot::channel();
         lock(&self.0.queue).push_back(Waiting { batch, done });
         self.blocking(Inner::commit_waiting).await?;
-        outcome.await.map_err(|_| Error::Closed("the state file"))?
+        outcome.await.map_err(|_| CLOSED)?
+    }
+
+    async fn close(&self) -> Result<()> {
+        let inner = self.0.clone();
+        let close = move || {
+            let closed = inner.database.write().unwrap_or_else(PoisonError::into_inner).take();
+            drop(closed);
+        };
+        self.0.runtime.blocking(close).await
     }
 }
 
@@ -242,10 +259,10 @@ struct Scan {
 }
 
 impl Scan {
-    fn page(&mut self, inner: &Inner) -> Result<Vec<(Bytes, Bytes)>> {
+    fn page(&mut self, database: &Database) -> Result<Vec<(Bytes, Bytes)>> {
         let transaction = match &mut self.transaction {
             Some(transaction) => transaction,
-            none => none.insert(inner.database.begin_read().map_err(failed)?),
+            none => none.insert(database.begin_read().map_err(failed)?),
         };
         let table = match transaction.open_table(TABLE) {
             Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),

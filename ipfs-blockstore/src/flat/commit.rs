@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use ipfs_traits::{Error, Multihash, Result, RuntimeExt};
+use ipfs_traits::{Error, Multihash, Result};
 
 use super::{FlatError, Inner, ignore};
 
@@ -22,8 +22,7 @@ pub(super) async fn flush(inner: &Arc<Inner>) -> Result<()> {
     let wanted = inner.state().changes;
     let turn = inner.turn.lock().await;
     if inner.state().durable < wanted {
-        let committing = inner.clone();
-        inner.runtime.blocking(move || committing.commit()).await??;
+        inner.blocking(Inner::commit).await??;
     }
     drop(turn);
     inner.state().check()

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
-use ipfs_traits::{Block, Cid, Error, HashTable, Multihash, Result, RuntimeExt, limits};
+use ipfs_traits::{Block, Cid, Error, HashTable, Multihash, Result, limits};
 
 use super::{FlatError, Inner, layout};
 
@@ -97,8 +97,8 @@ pub(super) fn list(inner: Arc<Inner>) -> BoxStream<'static, Result<Vec<(Multihas
     let listing = Listing { inner, waiting, first, directories: None, files };
     stream::unfold(Some(listing), |listing| async move {
         let mut listing = listing?;
-        let runtime = listing.inner.runtime.clone();
-        let turn = runtime.blocking(move || {
+        let inner = listing.inner.clone();
+        let turn = inner.blocking(move |_| {
             let page = listing.page();
             (page, listing)
         });

@@ -137,6 +137,13 @@ pub trait Blockstore: Debug + Send + Sync + 'static {
     fn shared(&self) -> bool {
         false
     }
+
+    /// Flushes, waits for what is under way, and lets go of what the store keeps from others: a
+    /// lock, a connection. The same place can then be opened again. Closing twice is no error; what
+    /// else is called afterwards may give [`Error::Closed`](crate::Error::Closed).
+    async fn close(&self) -> Result<()> {
+        self.flush().await
+    }
 }
 
 /// What a store holds.
@@ -191,6 +198,9 @@ macro_rules! forward {
             }
             fn shared(&self) -> bool {
                 (**self).shared()
+            }
+            async fn close(&self) -> Result<()> {
+                (**self).close().await
             }
         }
     )*};

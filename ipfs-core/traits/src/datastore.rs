@@ -91,6 +91,13 @@ pub trait Datastore: Debug + Send + Sync + 'static {
     fn shared(&self) -> bool {
         false
     }
+
+    /// Waits for what is under way, and lets go of what the datastore keeps from others. The same
+    /// place can then be opened again. Closing twice is no error; what else is called afterwards may
+    /// give [`Error::Closed`].
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes that happen together, and what must hold for them to happen.
@@ -194,6 +201,9 @@ macro_rules! forward {
             }
             fn shared(&self) -> bool {
                 (**self).shared()
+            }
+            async fn close(&self) -> Result<()> {
+                (**self).close().await
             }
         }
     )*};

@@ -16,7 +16,8 @@
 //! | [`Network`], [`Routing`] | who is there, and who has what |
 //! | [`Runtime`], [`Task`] | the host's executor and clock |
 //! | [`Parts`], [`Recipe`] | building a plug from the half-built node |
-//! | [`memory`], [`OfflineExchange`], [`NoRouting`], [`VirtualRuntime`] | plugs for tests and examples |
+//! | [`memory`], [`VirtualRuntime`] | plugs for tests and examples |
+//! | [`OfflineExchange`], [`NoRouting`], [`NoNetwork`] | plugs of a node that does without |
 //! | [`conformance`] | checks for a plug of one's own |
 //! | [`car`], [`protobuf`], [`varint`] | formats that several crates share |
 //! | [`Error`], [`limits`] | what can go wrong, and what bounds hold |
@@ -72,7 +73,7 @@ pub use self::{
     exchange::{Exchange, Session, SessionStats},
     hash::{Digest, HashFunction, HashTable},
     network::{Inbound, Network, NetworkStats, PeerInfo, Protection},
-    null::{NoRouting, OfflineExchange},
+    null::{NoNetwork, NoRouting, OfflineExchange},
     parts::{FnRecipe, Parts, Recipe, recipe},
     routing::Routing,
     runtime::{Runtime, RuntimeExt, Task},

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future, stream};
 
 use crate::{
-    Block, BlockSource, Cid, Error, Exchange, Multihash, PeerId, PeerInfo, Result, Routing, Session,
+    Block, BlockSource, Cid, Error, Exchange, Inbound, Multiaddr, Multihash, Network, PeerId,
+    PeerInfo, Protection, Result, Routing, Session,
+    network::{Event, EventHub, Protocol, Stream},
 };
 
 /// An exchange that asks nobody: what is not here is not found.
@@ -62,5 +64,61 @@ impl Routing for NoRouting {
 
     async fn closest_peers(&self, _: &[u8]) -> Result<Vec<PeerInfo>> {
         Ok(Vec::new())
+    }
+}
+
+/// A network with nobody in it, for a node that keeps to itself.
+#[derive(Debug)]
+pub struct NoNetwork {
+    peer: PeerId,
+    events: EventHub,
+}
+
+impl NoNetwork {
+    /// The network of a node of this name.
+    pub fn new(peer: PeerId) -> Self {
+        Self { peer, events: EventHub::new() }
+    }
+}
+
+#[async_trait]
+impl Network for NoNetwork {
+    fn local_peer(&self) -> PeerId {
+        self.peer
+    }
+
+    fn addresses(&self) -> Vec<Multiaddr> {
+        Vec::new()
+    }
+
+    async fn connect(&self, _: &PeerInfo) -> Result<()> {
+        Err(Error::unsupported("connecting from an offline node"))
+    }
+
+    async fn disconnect(&self, _: PeerId) -> Result<()> {
+        Ok(())
+    }
+
+    async fn open(&self, peer: PeerId, _: &[Protocol]) -> Result<Stream> {
+        Err(Error::Unreachable(peer, None))
+    }
+
+    fn accept(&self, _: &[Protocol], _: usize) -> Result<BoxStream<'static, Inbound>> {
+        // It ends when the network is closed, as every other one does.
+        let events = self.events.subscribe();
+        Ok(events.filter_map(|_: Event| future::ready(None)).boxed())
+    }
+
+    fn events(&self) -> BoxStream<'static, Event> {
+        self.events.subscribe()
+    }
+
+    fn protect(&self, _: PeerId, _: &'static str, _: u32) -> Protection {
+        Protection::none()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.events.close();
+        Ok(())
     }
 }

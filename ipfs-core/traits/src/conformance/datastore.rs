@@ -27,8 +27,8 @@ where
     random_work(&fresh().await?).await
 }
 
-/// Checks that what was committed is there after the datastore is dropped and opened again; each
-/// call of `open` opens the same place, which is empty at first.
+/// Checks that what was committed is there after the datastore is dropped, or closed, and opened
+/// again; each call of `open` opens the same place, which is empty at first.
 ///
 /// # Errors
 ///
@@ -39,12 +39,20 @@ where
     F: Future<Output = Result<S>>,
 {
     let rule = "what was committed is there when the datastore is opened again";
-    for round in 0..3_u8 {
+    let mut closed = Vec::new();
+    for round in 0..4_u8 {
         let store = open().await.promised(rule)?;
         let before = round.checked_sub(1).map(|last| Bytes::from(vec![last]));
         same(store.get(b"round").await.promised(rule)?, before.clone(), rule)?;
         let batch = Batch::new().expect("round", before).put("round", vec![round]);
         same(store.commit(batch).await.promised(rule)?, true, rule)?;
+        if round % 2 == 1 {
+            store.close().await.promised("closing")?;
+            closed.push(store);
+        }
+    }
+    for store in closed {
+        store.close().await.promised("closing twice is no error")?;
     }
     Ok(())
 }

@@ -58,15 +58,31 @@ enum StoreFault {
 #[derive(Debug)]
 struct Store {
     fault: StoreFault,
-    inner: MemoryStore,
+    inner: Arc<MemoryStore>,
     unflushed: Mutex<Vec<Cid>>,
     first_cids: Mutex<Vec<Cid>>,
+    /// Held by every handle, and not let go of on close.
+    _lock: Arc<()>,
 }
 
 impl Store {
     fn new(fault: StoreFault) -> Self {
-        let inner = MemoryStore::new();
-        Self { fault, inner, unflushed: Mutex::default(), first_cids: Mutex::default() }
+        Self::locked(fault, Arc::default(), Arc::default())
+    }
+    fn locked(fault: StoreFault, inner: Arc<MemoryStore>, lock: Arc<()>) -> Self {
+        Self {
+            fault,
+            inner,
+            unflushed: Mutex::default(),
+            first_cids: Mutex::default(),
+            _lock: lock,
+        }
+    }
+    fn open(inner: &Arc<MemoryStore>, lock: &Arc<()>) -> Result<Self> {
+        match Arc::strong_count(lock) {
+            1 => Ok(Self::locked(StoreFault::None, inner.clone(), lock.clone())),
+            _ => Err(Error::InUse("the store".into())),
+        }
     }
     fn has(&self, fault: StoreFault) -> bool {
         self.fault == fault
@@ -197,6 +213,9 @@ fn wrong_stores_are_caught() {
     }
     let forgets = block_on(conformance::blockstore_reopen(|| async { Ok(MemoryStore::new()) }));
     caught("a store that forgets", forgets);
+    let (inner, lock) = (Arc::default(), Arc::new(()));
+    let keeps = block_on(conformance::blockstore_reopen(|| async { Store::open(&inner, &lock) }));
+    caught("a store that keeps its lock", keeps);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
