@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc,
@@ -81,6 +81,12 @@ impl Meter {
         self.0.1.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Takes over what another one has counted.
+    fn set(&self, progress: Progress) {
+        self.0.0.store(progress.bytes, Ordering::Relaxed);
+        self.0.1.store(progress.files, Ordering::Relaxed);
+    }
+
     /// What was counted.
     pub(crate) fn read(&self) -> Progress {
         let (bytes, files) = &*self.0;
@@ -95,6 +101,24 @@ impl<T: 'static> Work<T> {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Self {
         Self { future: Some(work.boxed()), meter, told: Progress::default() }
+    }
+
+    /// Work that begins when `start` has given it, with its progress.
+    pub fn after<F>(start: F) -> Self
+    where
+        T: Send,
+        F: Future<Output = Result<Self>> + Send + 'static,
+    {
+        let meter = Meter::default();
+        Self::new(meter.clone(), async move {
+            let mut work = start.await?;
+            poll_fn(|cx| {
+                let result = Pin::new(&mut work).poll(cx);
+                meter.set(work.meter.read());
+                result
+            })
+            .await
+        })
     }
 
     /// The same work, and then more with its result; the progress is that of the first part.

@@ -31,7 +31,7 @@ pub use self::{
     codec::codec,
     datastore::{datastore, datastore_reopen},
     exchange::exchange,
-    network::network,
+    network::{network, network_resets},
     routing::routing,
     runtime::runtime,
     source::source,

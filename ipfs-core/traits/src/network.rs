@@ -44,8 +44,9 @@ impl From<PeerId> for PeerInfo {
 /// before included. A stream is opened only to a connected peer. Who the peer is has been proven.
 ///
 /// *Streams.* A stream speaks the protocol that both sides settled on. What was written to it
-/// arrives in order or not at all; dropping it without closing resets it, so that the other side
-/// sees an error and not an end.
+/// arrives in order or not at all. Dropping it without closing resets it: the other side sees an
+/// error, where the transport can say so (libp2p's show an end). So no protocol may take an end as a
+/// sign that all has come.
 ///
 /// *Accepting.* While the stream given by [`accept`](Self::accept) lives, peers can open streams of
 /// its protocols and are told that they can; when it is dropped they are told that they no longer

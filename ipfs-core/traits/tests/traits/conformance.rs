@@ -112,13 +112,14 @@ fn memory_and_null_routing() {
 
 #[test]
 fn memory_network() {
-    block_on(conformance::network(|| async {
+    let pair = || async {
         let hub = MemoryHub::new();
         let a: Arc<dyn Network> = Arc::new(hub.join(peer_id(1))?);
         let b: Arc<dyn Network> = Arc::new(hub.join(peer_id(2))?);
         Ok((a, b))
-    }))
-    .unwrap();
+    };
+    block_on(conformance::network(pair)).unwrap();
+    block_on(conformance::network_resets(pair)).unwrap();
 }
 
 #[test]

@@ -687,12 +687,14 @@ impl futures::AsyncWrite for Quiet {
 fn wrong_networks_are_caught() {
     use NetFault as F;
     let run = |fault| {
-        block_on(conformance::network(|| async move {
+        let pair = || async move {
             let hub = MemoryHub::new();
             let net = |n| Ok::<_, Error>(Arc::new(Net(fault, hub.join(peer_id(n))?)));
             let (a, b): (Arc<dyn Network>, Arc<dyn Network>) = (net(1)?, net(2)?);
             Ok((a, b))
-        }))
+        };
+        block_on(conformance::network(pair))?;
+        block_on(conformance::network_resets(pair))
     };
     run(F::None).unwrap();
     for fault in [

@@ -1,0 +1,116 @@
+//! Single blocks.
+
+use futures_core::stream::BoxStream;
+use ipfs_traits::{
+    Block, BlockSource, Blockstore, BlockstoreExt, Cid, Error, Multihash, Result, limits,
+};
+
+use crate::{Node, NodeSource};
+
+/// Single blocks: see [`Node::blocks`].
+///
+/// ```
+/// # use ipfs_core::{codes, Block, Error, Node};
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let node = Node::builder().offline().spawn().await?;
+/// let block = Block::of(codes::RAW, codes::SHA2_256, "hello", node.hashes())?;
+/// node.blocks().put(block.clone()).await?;
+/// assert_eq!(node.blocks().size(block.cid()).await?, Some(5));
+/// assert_eq!(node.blocks().get(block.cid()).await?, block);
+/// # Ok::<(), Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Blocks {
+    node: Node,
+}
+
+impl Blocks {
+    pub(crate) const fn new(node: Node) -> Self {
+        Self { node }
+    }
+
+    /// The block, from here or from others; what was fetched is stored.
+    ///
+    /// It waits until somebody has the block: put a time limit around it where that matters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] when nobody can be asked; [`Error::Corrupt`] for a damaged record;
+    /// [`Error::UnknownHash`], [`Error::Limit`] for a CID that may not be used;
+    /// [`Error::Closed`].
+    pub async fn get(&self, cid: &Cid) -> Result<Block> {
+        NodeSource::new(self.node.clone(), Some(*cid)).get(cid).await
+    }
+
+    /// Whether the block is here.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn has(&self, cid: &Cid) -> Result<bool> {
+        self.node.guarded().has(cid).await
+    }
+
+    /// How many bytes the block has, if it is here.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn size(&self, cid: &Cid) -> Result<Option<u64>> {
+        self.node.guarded().size(cid).await
+    }
+
+    /// Stores a block that other nodes can fetch: of at most 2 MiB. It is durable after the next
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`] for a larger one; what the store says.
+    pub async fn put(&self, block: Block) -> Result<()> {
+        if block.len() > limits::MAX_BLOCK {
+            return Err(Error::limit("bytes of a block", limits::MAX_BLOCK, block.len()));
+        }
+        self.put_large(block).await
+    }
+
+    /// Stores a block of up to 64 MiB. Beyond 2 MiB no other node can fetch it by bitswap.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`] for a larger one; what the store says.
+    pub async fn put_large(&self, block: Block) -> Result<()> {
+        let block = std::slice::from_ref(&block);
+        match self.node.given_hold() {
+            Some(hold) => self.node.write(hold, block).await,
+            None => {
+                self.node.guarded().put_many(block).await?;
+                self.node.notify(block).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Deletes a block from here. One that is not here is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] for a block that is held; what the store says.
+    pub async fn delete(&self, cid: &Cid) -> Result<()> {
+        self.node.guarded().delete(cid).await
+    }
+
+    /// All blocks that are here, by multihash and with their sizes in bytes, in pages.
+    pub fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {
+        self.node.guarded().list()
+    }
+
+    /// Returns when all that was put or deleted before is durable.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn flush(&self) -> Result<()> {
+        self.node.guarded().flush().await
+    }
+}

@@ -1,0 +1,378 @@
+//! Building a node.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use ipfs_bitswap::Bitswap;
+use ipfs_blockstore::{FlatStore, RedbDatastore};
+use ipfs_traits::{
+    Blockstore, Codec, CodecTable, Datastore, Error, Exchange, HashFunction, HashTable, Ipld,
+    Multiaddr, Network, NoNetwork, NoRouting, OfflineExchange, Parts, Recipe, Result, Routing,
+    Runtime, RuntimeExt, Static,
+    memory::{MemoryDatastore, MemoryStore},
+};
+use libp2p_identity::Keypair;
+
+use crate::{
+    Node,
+    codec::standard_codecs,
+    data_dir::DataDir,
+    guarded::Guarded,
+    hold::Holds,
+    node::{Inner, State},
+};
+
+/// How a node is built: what is not set has a default. The order of the calls does not matter; all
+/// is checked in [`spawn`](Self::spawn).
+///
+/// ```no_run
+/// # async fn example() -> Result<(), ipfs_core::Error> {
+/// let node = ipfs_core::Node::builder()
+///     .data_dir("./data")
+///     .listen(["/ip4/0.0.0.0/tcp/4001".parse().expect("an address")])
+///     .spawn()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is built before `spawn`"]
+pub struct Builder {
+    runtime: Option<Arc<dyn Runtime>>,
+    data_dir: Option<PathBuf>,
+    identity: Option<Keypair>,
+    hashes: Result<HashTable>,
+    codecs: CodecTable,
+    store: Option<Box<dyn Recipe<dyn Blockstore>>>,
+    datastore: Option<Box<dyn Recipe<dyn Datastore>>>,
+    network: Option<Box<dyn Recipe<dyn Network>>>,
+    routing: Option<Box<dyn Recipe<dyn Routing>>>,
+    exchange: Option<Box<dyn Recipe<dyn Exchange>>>,
+    listen: Option<Vec<Multiaddr>>,
+    offline: bool,
+    bitswap: ipfs_bitswap::Options,
+    #[cfg(feature = "libp2p")]
+    libp2p: crate::network::Options,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            runtime: None,
+            data_dir: None,
+            identity: None,
+            hashes: Ok(HashTable::standard()),
+            codecs: standard_codecs(),
+            store: None,
+            datastore: None,
+            network: None,
+            routing: None,
+            exchange: None,
+            listen: None,
+            offline: false,
+            bitswap: ipfs_bitswap::Options::default(),
+            #[cfg(feature = "libp2p")]
+            libp2p: crate::network::Options::default(),
+        }
+    }
+
+    /// Runs on this runtime. The default is the tokio runtime in which [`spawn`](Self::spawn) is
+    /// called; none is ever made.
+    pub fn runtime(mut self, runtime: impl Runtime) -> Self {
+        self.runtime = Some(Arc::new(runtime));
+        self
+    }
+
+    /// Keeps all in this folder, which is made if it is absent. The default is to keep nothing: all
+    /// is in memory, and the node has another name each time.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Who the node is. The default is the key in the data directory, or a new ed25519 key.
+    pub fn identity(mut self, identity: Keypair) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Keeps blocks in this store. The default is a [`FlatStore`] in the data directory, or memory.
+    pub fn store(mut self, store: impl Recipe<dyn Blockstore>) -> Self {
+        self.store = Some(Box::new(store));
+        self
+    }
+
+    /// Keeps small state in this datastore. The default is a [`RedbDatastore`] in the data
+    /// directory, or memory.
+    pub fn datastore(mut self, datastore: impl Recipe<dyn Datastore>) -> Self {
+        self.datastore = Some(Box::new(datastore));
+        self
+    }
+
+    /// Joins this network; the node then has the network's name. The default is libp2p over TCP and
+    /// QUIC, if the feature `libp2p` is on.
+    pub fn network(mut self, network: impl Recipe<dyn Network>) -> Self {
+        self.network = Some(Box::new(network));
+        self
+    }
+
+    /// Finds providers and peers in this way. The default finds nobody: only peers that the
+    /// application connects to are asked.
+    pub fn routing(mut self, routing: impl Recipe<dyn Routing>) -> Self {
+        self.routing = Some(Box::new(routing));
+        self
+    }
+
+    /// Trades blocks in this way. The default is bitswap.
+    pub fn exchange(mut self, exchange: impl Recipe<dyn Exchange>) -> Self {
+        self.exchange = Some(Box::new(exchange));
+        self
+    }
+
+    /// Changes how bitswap works, where it is the exchange.
+    pub fn bitswap(mut self, options: ipfs_bitswap::Options) -> Self {
+        self.bitswap = options;
+        self
+    }
+
+    /// Adds a codec of `ipld_core`; it takes the place of one with the same multicodec.
+    pub fn codec<C>(self, codec: C) -> Self
+    where
+        C: ipld_core::codec::Codec<Ipld> + 'static,
+        C::Error: fmt::Display,
+        C::LinksError: fmt::Display,
+    {
+        // Its functions belong to the type; the value only says which one.
+        drop(codec);
+        self.codec_with(Static::<C>::new())
+    }
+
+    /// Adds a codec; it takes the place of one with the same multicodec.
+    pub fn codec_with(mut self, codec: impl Codec) -> Self {
+        self.codecs.insert(codec);
+        self
+    }
+
+    /// Adds a codec for CIDs of one hash function.
+    pub fn codec_for(mut self, hash: u64, codec: impl Codec) -> Self {
+        self.codecs.insert_for(hash, codec);
+        self
+    }
+
+    /// Adds a hash function; it takes the place of one with the same multicodec.
+    pub fn hash(mut self, function: impl HashFunction) -> Self {
+        self.hashes = self.hashes.and_then(|hashes| hashes.with(function));
+        self
+    }
+
+    /// Listens at these addresses; each of them must work. The default is any port on all
+    /// interfaces, TCP and QUIC; none at all means not to listen.
+    pub fn listen(mut self, addresses: impl IntoIterator<Item = Multiaddr>) -> Self {
+        self.listen = Some(addresses.into_iter().collect());
+        self
+    }
+
+    /// Changes how the libp2p host works, where it is the network.
+    #[cfg(feature = "libp2p")]
+    pub fn libp2p(mut self, options: crate::network::Options) -> Self {
+        self.libp2p = options;
+        self
+    }
+
+    /// No network, and no exchange unless one is given: what is not here is not found.
+    pub fn offline(mut self) -> Self {
+        self.offline = true;
+        self
+    }
+
+    /// Builds the node and starts it: data directory, stores, network, routing, exchange. When it
+    /// returns, it listens. Of a build that fails nothing stays behind.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for settings that contradict each other, or without a runtime;
+    /// [`Error::InUse`] when another node has the data directory open; [`Error::Newer`] when a
+    /// newer version made it; what the parts say when they cannot be opened or started.
+    pub async fn spawn(mut self) -> Result<Node> {
+        self.check()?;
+        let runtime = match self.runtime.take() {
+            Some(runtime) => runtime,
+            None => current_runtime()?,
+        };
+        let dir = match self.data_dir.take() {
+            Some(path) => {
+                let identity = self.identity.clone();
+                Some(runtime.blocking(move || DataDir::open(path, identity)).await??)
+            }
+            None => None,
+        };
+        let given = dir.as_ref().map(|dir| dir.identity.clone()).or(self.identity.take());
+        let identity = given.unwrap_or_else(Keypair::generate_ed25519);
+        let name = identity.public().to_peer_id();
+        let codecs = Arc::new(std::mem::take(&mut self.codecs));
+        let mut parts = Parts::new(runtime.clone(), self.hashes.clone()?, codecs, name);
+        if let Some(dir) = &dir {
+            parts.set_data_dir(&dir.path);
+        }
+        let holds = Holds::default();
+        let store = self.build_store(&parts, dir.as_ref()).await?;
+        let store = Guarded::new(store, runtime, holds.clone());
+        parts.set_store(Arc::new(store.clone()));
+        let mut built = Built { store, holds, lock: None, parts };
+        let result = self.build_rest(&mut built, dir.as_ref(), identity).await;
+        built.lock = dir.map(|dir| dir.lock);
+        match result {
+            Ok(exchange) => built.node(exchange),
+            Err(error) => {
+                built.undo().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// What contradicts itself.
+    fn check(&self) -> Result<()> {
+        let contradiction = if self.offline && self.network.is_some() {
+            "it is offline, and given a network"
+        } else if self.offline && self.listen.is_some() {
+            "it is offline, and to listen"
+        } else if self.network.is_some() && self.listen.is_some() {
+            "a network of one's own listens where it wants"
+        } else if self.network.is_some() && self.identity.is_some() {
+            "a network of one's own has a name of its own"
+        } else {
+            return self.hashes.as_ref().map(drop).map_err(Clone::clone);
+        };
+        Err(Error::invalid("builder", contradiction))
+    }
+
+    async fn build_store(
+        &mut self,
+        parts: &Parts,
+        dir: Option<&DataDir>,
+    ) -> Result<Arc<dyn Blockstore>> {
+        match (self.store.take(), dir) {
+            (Some(recipe), _) => recipe.build(parts).await,
+            (None, Some(dir)) => {
+                Ok(Arc::new(FlatStore::open(dir.blocks(), parts.runtime().clone()).await?))
+            }
+            (None, None) => Ok(Arc::new(MemoryStore::new())),
+        }
+    }
+
+    async fn build_rest(
+        &mut self,
+        built: &mut Built,
+        dir: Option<&DataDir>,
+        identity: Keypair,
+    ) -> Result<Arc<dyn Exchange>> {
+        let parts = &mut built.parts;
+        let datastore: Arc<dyn Datastore> = match (self.datastore.take(), dir) {
+            (Some(recipe), _) => recipe.build(parts).await?,
+            (None, Some(dir)) => {
+                Arc::new(RedbDatastore::open(dir.state(), parts.runtime().clone()).await?)
+            }
+            (None, None) => Arc::new(MemoryDatastore::new()),
+        };
+        parts.set_datastore(datastore);
+        let network = match self.network.take() {
+            Some(recipe) => recipe.build(parts).await?,
+            None if self.offline => Arc::new(NoNetwork::new(parts.peer())),
+            None => self.host(parts, identity).await?,
+        };
+        parts.set_network(network);
+        let routing = match self.routing.take() {
+            Some(recipe) => recipe.build(parts).await?,
+            None => Arc::new(NoRouting),
+        };
+        parts.set_routing(routing);
+        match self.exchange.take() {
+            Some(recipe) => recipe.build(parts).await,
+            None if self.offline => Ok(Arc::new(OfflineExchange)),
+            None => Box::new(Bitswap::recipe(self.bitswap.clone())).build(parts).await,
+        }
+    }
+
+    #[cfg(feature = "libp2p")]
+    async fn host(&mut self, parts: &Parts, identity: Keypair) -> Result<Arc<dyn Network>> {
+        let options = std::mem::take(&mut self.libp2p);
+        let listen = self.listen.take();
+        let host = crate::network::Host::spawn(parts.runtime(), identity, listen, options).await?;
+        Ok(Arc::new(host))
+    }
+
+    #[cfg(not(feature = "libp2p"))]
+    #[expect(clippy::unused_async, reason = "the host is built asynchronously, where it is there")]
+    async fn host(&mut self, _: &Parts, _: Keypair) -> Result<Arc<dyn Network>> {
+        Err(Error::invalid("builder", "without the feature libp2p a network must be given"))
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn current_runtime() -> Result<Arc<dyn Runtime>> {
+    Ok(Arc::new(ipfs_traits::TokioRuntime::current()?))
+}
+
+#[cfg(not(feature = "tokio"))]
+fn current_runtime() -> Result<Arc<dyn Runtime>> {
+    Err(Error::invalid("builder", "without the feature tokio a runtime must be given"))
+}
+
+/// What of a node is built, and has to be closed if the rest fails.
+struct Built {
+    store: Guarded,
+    holds: Holds,
+    lock: Option<ipfs_blockstore::files::Lock>,
+    parts: Parts,
+}
+
+impl Built {
+    fn node(self, exchange: Arc<dyn Exchange>) -> Result<Node> {
+        let parts = self.parts;
+        Ok(Node::new(Inner {
+            runtime: parts.runtime().clone(),
+            hashes: parts.hashes().clone(),
+            codecs: parts.codecs().clone(),
+            data_dir: parts.data_dir().cloned(),
+            store: self.store,
+            datastore: parts.datastore()?.clone(),
+            network: parts.network()?.clone(),
+            routing: parts.routing()?.clone(),
+            exchange,
+            holds: self.holds,
+            wanted: std::sync::Mutex::default(),
+            state: futures_util::lock::Mutex::new(State::Open(self.lock)),
+        }))
+    }
+
+    /// Closes what was built, in the order in which a node does.
+    async fn undo(self) {
+        let parts = self.parts;
+        if let Ok(routing) = parts.routing() {
+            log(routing.close().await);
+        }
+        if let Ok(network) = parts.network() {
+            log(network.close().await);
+        }
+        log(self.store.shut_down().await);
+        if let Ok(datastore) = parts.datastore() {
+            log(datastore.close().await);
+        }
+    }
+}
+
+/// The error that is told is the first one.
+fn log(result: Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "closing what was built of a node");
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("data_dir", &self.data_dir)
+            .field("listen", &self.listen)
+            .field("offline", &self.offline)
+            .field("codecs", &self.codecs)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+//! An IPFS node as a value: a library that any async Rust application embeds.
+//!
+//! ```
+//! use futures::AsyncReadExt;
+//! use ipfs_core::Node;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Two nodes, here in one process. `.data_dir("…")` keeps one on disk.
+//! let local = || Node::builder().listen(["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
+//! let (a, b) = (local().spawn().await?, local().spawn().await?);
+//!
+//! let added = a.unixfs().add_bytes("hello world").await?;
+//! b.connect(a.addresses()).await?;
+//! let mut text = String::new();
+//! b.unixfs().open(&added.cid).await?.read_to_string(&mut text).await?;
+//! assert_eq!(text, "hello world");
+//!
+//! a.close().await?;
+//! b.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The node lives in the application's own runtime, makes no threads and no runtime of its own, and
+//! holds no global: any number of nodes run in one process. It speaks with Kubo and Helia, and gives
+//! the same CIDs.
+//!
+//! # Map
+//!
+//! | | |
+//! |---|---|
+//! | [`Node`], [`Builder`] | the node, and how it is built |
+//! | [`Node::unixfs`] → [`UnixFs`] | files and directories: add, open, list, write to disk |
+//! | [`Node::dag`] → [`Dag`] | values of the data model, links, walks |
+//! | [`Node::blocks`] → [`Blocks`] | single blocks |
+//! | [`Node::source`] → [`NodeSource`] | many blocks that belong together, from here or fetched |
+//! | [`Hold`] | what must not be deleted yet |
+//! | [`Path`], [`IntoPath`], [`IntoPeer`] | what calls take |
+//! | [`standard_codecs`], [`Json`], [`Cbor`], [`Raw`] | codecs |
+//! | [`bitswap`], [`blockstore`], [`unixfs`] | the parts, to be used alone or with other settings |
+//! | the rest | `ipfs-traits`: what a plug of one's own is written against |
+//!
+//! # Plugs
+//!
+//! A store, a datastore, a network, a routing, an exchange, a codec, a hash function or a runtime of
+//! one's own goes in through the [`Builder`]; each is written against `ipfs-traits` alone, and
+//! checked by one of its [`conformance`] suites.
+//!
+//! # Features
+//!
+//! `tokio` (default): the runtime is found, if it is tokio. `libp2p` (default): connections over TCP
+//! and QUIC; without it a network must be given, or the node is offline.
+//!
+//! # When not to use it
+//!
+//! To read or write blocks, files or messages without a node: the crates below, which this one
+//! re-exports, each stand alone.
+
+mod addresses;
+mod batches;
+mod blocks;
+mod builder;
+mod codec;
+mod dag;
+mod data_dir;
+mod files;
+mod guarded;
+mod hold;
+#[cfg(feature = "libp2p")]
+pub mod network;
+mod node;
+mod path;
+mod source;
+
+pub use ipfs_bitswap as bitswap;
+pub use ipfs_blockstore as blockstore;
+pub use ipfs_traits::*;
+pub use ipfs_unixfs as unixfs;
+pub use libp2p_identity as identity;
+
+pub use self::{
+    addresses::IntoPeer,
+    blocks::Blocks,
+    builder::Builder,
+    codec::{Cbor, Json, Raw, standard_codecs},
+    dag::{Dag, Resolved, Walk},
+    files::{Added, Adding, UnixFs},
+    hold::Hold,
+    node::Node,
+    path::{IntoPath, Namespace, Path},
+    source::NodeSource,
+};

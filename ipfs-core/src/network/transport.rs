@@ -1,0 +1,73 @@
+//! The transports, and the runtime that their sockets need.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use ipfs_traits::{Error, PeerId, Result};
+use libp2p::{
+    Transport as _,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, OrTransport},
+        upgrade,
+    },
+    dns, noise, quic, tcp, yamux,
+};
+use libp2p_identity::Keypair;
+
+/// The time for a connection to be made and proven.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// QUIC, and TCP with Noise and Yamux, at addresses and at names.
+pub(super) fn build(identity: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let noise = noise::Config::new(identity)
+        .map_err(|error| Error::component("libp2p", io::Error::other(error)))?;
+    let tcp = tcp::tokio::Transport::new(tcp::Config::new())
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux::Config::default())
+        .timeout(HANDSHAKE)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::tokio::Transport::new(quic::Config::new(identity))
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let both = OrTransport::new(quic, tcp).map(|either, _| either.into_inner()).boxed();
+    // Without a configuration of DNS, as in a sandbox, names are not resolved.
+    if !has_dns() {
+        tracing::debug!("the system's DNS is not configured: names are not resolved");
+        return Ok(both);
+    }
+    let with_names = dns::tokio::Transport::system(both).map_err(|e| Error::component("DNS", e))?;
+    Ok(with_names.boxed())
+}
+
+/// Whether the system says who resolves names.
+fn has_dns() -> bool {
+    cfg!(not(unix)) || std::path::Path::new("/etc/resolv.conf").exists()
+}
+
+/// Polls a future inside a tokio runtime, wherever it runs.
+pub(super) struct Entered<F> {
+    tokio: tokio::runtime::Handle,
+    future: Pin<Box<F>>,
+}
+
+impl<F> Entered<F> {
+    pub(super) fn new(tokio: tokio::runtime::Handle, future: F) -> Self {
+        Self { tokio, future: Box::pin(future) }
+    }
+}
+
+impl<F: Future> Future for Entered<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        let _entered = this.tokio.enter();
+        this.future.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,311 @@
+//! The node, as an application holds it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::PathBuf,
+    sync::{self, Arc, PoisonError},
+};
+
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, lock::Mutex};
+use ipfs_blockstore::files::Lock;
+use ipfs_traits::{
+    Block, Blockstore, Cid, CodecTable, Datastore, Error, Exchange, HashTable, Multiaddr,
+    Multihash, Network, PeerId, Protection, Result, Routing, Runtime, Usage, async_trait,
+    network::{Event, Snapshot},
+};
+
+use crate::{
+    Blocks, Builder, Dag, Hold, IntoPeer, NodeSource, UnixFs, addresses, guarded::Guarded,
+    hold::Holds,
+};
+
+/// An IPFS node, inside the application's own runtime. A handle: clones are the same node.
+///
+/// Dropping the last handle, and all that was made from it, stops the node's tasks.
+/// [`close`](Self::close) does so in order, and makes everything durable.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+    /// What this handle's writes are held by.
+    under: Option<Hold>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) hashes: HashTable,
+    pub(crate) codecs: Arc<CodecTable>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) store: Guarded,
+    pub(crate) datastore: Arc<dyn Datastore>,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) routing: Arc<dyn Routing>,
+    pub(crate) exchange: Arc<dyn Exchange>,
+    pub(crate) holds: Holds,
+    /// Keeps the connections that the application asked for.
+    pub(crate) wanted: sync::Mutex<HashMap<PeerId, Protection>>,
+    /// The lock of the data directory while the node is open; how closing went, after.
+    pub(crate) state: Mutex<State>,
+}
+
+pub(crate) enum State {
+    Open(#[expect(dead_code, reason = "it is held for its drop")] Option<Lock>),
+    Closed(Result<()>),
+}
+
+impl Node {
+    /// How to build one.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner), under: None }
+    }
+
+    /// Single blocks.
+    pub fn blocks(&self) -> Blocks {
+        Blocks::new(self.clone())
+    }
+
+    /// Files and directories.
+    pub fn unixfs(&self) -> UnixFs {
+        UnixFs::new(self.clone())
+    }
+
+    /// Values of the data model, and the links between blocks.
+    pub fn dag(&self) -> Dag {
+        Dag::new(self.clone())
+    }
+
+    /// Blocks that belong together, under `root`: from here, or fetched and stored in one session.
+    ///
+    /// What was asked of it is held ([`Hold`]) as long as it lives.
+    pub fn source(&self, root: &Cid) -> NodeSource {
+        NodeSource::new(self.clone(), Some(*root))
+    }
+
+    /// A new [`Hold`], of nothing yet.
+    pub fn hold(&self) -> Hold {
+        self.inner.holds.start()
+    }
+
+    /// A handle of the same node: what is written or read through it is kept by `hold`.
+    #[must_use]
+    pub fn under(&self, hold: &Hold) -> Self {
+        Self { inner: self.inner.clone(), under: Some(hold.clone()) }
+    }
+
+    /// Who this node is.
+    pub fn peer_id(&self) -> PeerId {
+        self.inner.network.local_peer()
+    }
+
+    /// Where this node can be reached, its name at the end of each: what another one passes to
+    /// [`connect`](Self::connect).
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        let peer = self.peer_id();
+        self.inner.network.addresses().iter().map(|addr| addresses::with_peer(addr, peer)).collect()
+    }
+
+    /// Connects to a peer: an address that ends in `/p2p/<peer id>`, several of one peer, or a
+    /// [`PeerInfo`](ipfs_traits::PeerInfo). The connection is then kept, used or not, until
+    /// [`disconnect`](Self::disconnect).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for what is no such address; [`Error::Unreachable`], [`Error::TimedOut`].
+    pub async fn connect(&self, peer: impl IntoPeer) -> Result<PeerId> {
+        let peer = peer.into_peer()?;
+        if peer.id == self.peer_id() {
+            return Err(Error::invalid("address", "it is this node's own"));
+        }
+        self.inner.network.connect(&peer).await?;
+        let protection = self.inner.network.protect(peer.id, "connect", WANTED);
+        self.inner.wanted().insert(peer.id, protection);
+        Ok(peer.id)
+    }
+
+    /// Closes all connections to a peer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub async fn disconnect(&self, peer: PeerId) -> Result<()> {
+        self.inner.wanted().remove(&peer);
+        self.inner.network.disconnect(peer).await
+    }
+
+    /// The connected peers.
+    pub async fn peers(&self) -> Vec<PeerId> {
+        match self.inner.network.events().next().await {
+            Some(Event::Snapshot(Snapshot { peers, .. })) => {
+                peers.into_iter().map(|state| state.peer).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What the store holds, as far as it knows.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn usage(&self) -> Result<Option<Usage>> {
+        self.inner.store.usage().await
+    }
+
+    /// The store, which deletes nothing that is held.
+    pub fn store(&self) -> Arc<dyn Blockstore> {
+        Arc::new(self.inner.store.clone())
+    }
+
+    /// The datastore.
+    pub fn datastore(&self) -> &Arc<dyn Datastore> {
+        &self.inner.datastore
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Arc<dyn Network> {
+        &self.inner.network
+    }
+
+    /// The routing.
+    pub fn routing(&self) -> &Arc<dyn Routing> {
+        &self.inner.routing
+    }
+
+    /// The exchange.
+    pub fn exchange(&self) -> &Arc<dyn Exchange> {
+        &self.inner.exchange
+    }
+
+    /// The runtime.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.inner.runtime
+    }
+
+    /// The codecs.
+    pub fn codecs(&self) -> &Arc<CodecTable> {
+        &self.inner.codecs
+    }
+
+    /// The hash functions.
+    pub fn hashes(&self) -> &HashTable {
+        &self.inner.hashes
+    }
+
+    /// The data directory, if the node has one.
+    pub fn data_dir(&self) -> Option<&PathBuf> {
+        self.inner.data_dir.as_ref()
+    }
+
+    /// Closes the node: the exchange, the routing, the network, then the stores, which are flushed.
+    /// The data directory can then be opened again. Every later call on any handle gives
+    /// [`Error::Closed`]; closing twice is no error.
+    ///
+    /// # Errors
+    ///
+    /// The first of what the parts say; all of them are closed even so. A later call says the same.
+    pub async fn close(&self) -> Result<()> {
+        let mut state = self.inner.state.lock().await;
+        if let State::Closed(result) = &*state {
+            return result.clone();
+        }
+        let inner = &self.inner;
+        inner.wanted().clear();
+        let results = [
+            inner.exchange.close().await,
+            inner.routing.close().await,
+            inner.network.close().await,
+            inner.store.shut_down().await,
+            inner.datastore.close().await,
+        ];
+        let result: Result<()> = results.into_iter().collect();
+        // The lock of the data directory goes here.
+        *state = State::Closed(result.clone());
+        result
+    }
+
+    pub(crate) fn guarded(&self) -> &Guarded {
+        &self.inner.store
+    }
+
+    /// What this handle's writes are held by: its own hold, or a new one.
+    pub(crate) fn hold_of_writes(&self) -> Hold {
+        self.under.clone().unwrap_or_else(|| self.hold())
+    }
+
+    /// The hold that this handle was made with.
+    pub(crate) const fn given_hold(&self) -> Option<&Hold> {
+        self.under.as_ref()
+    }
+
+    /// Stores blocks under a hold, and tells the exchange of them.
+    pub(crate) async fn write(&self, hold: &Hold, blocks: &[Block]) -> Result<()> {
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        hold.keep(blocks.iter().map(Block::hash)).await;
+        self.inner.store.put_many(blocks).await?;
+        self.notify(blocks).await;
+        Ok(())
+    }
+
+    /// Tells the exchange of blocks that are stored. They are, whatever it says.
+    pub(crate) async fn notify(&self, blocks: &[Block]) {
+        if let Err(error) = self.inner.exchange.notify(blocks).await {
+            tracing::debug!(%error, "the exchange was not told of new blocks");
+        }
+    }
+}
+
+/// The weight of a connection that the application asked for, against those of the network's own.
+const WANTED: u32 = 1000;
+
+impl Inner {
+    fn wanted(&self) -> sync::MutexGuard<'_, HashMap<PeerId, Protection>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("peer", &self.peer_id()).finish_non_exhaustive()
+    }
+}
+
+/// The store of a node for what writes much: all that is put is held, and the exchange hears of it.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) node: Node,
+    pub(crate) hold: Hold,
+}
+
+#[async_trait]
+impl Blockstore for Writer {
+    async fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
+        self.node.guarded().get_many(cids).await
+    }
+
+    async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
+        self.node.guarded().sizes(cids).await
+    }
+
+    async fn put_many(&self, blocks: &[Block]) -> Result<()> {
+        self.node.write(&self.hold, blocks).await
+    }
+
+    async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
+        self.node.guarded().delete_many(cids).await
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {
+        self.node.guarded().list()
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.node.guarded().flush().await
+    }
+}

@@ -1,0 +1,220 @@
+//! The libp2p host.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use ipfs_core::{
+    Error, Multiaddr, Network, Node, Result, conformance,
+    network::{Event, Protocol, Stream},
+};
+
+pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+
+/// A node in memory that listens at one address.
+pub(crate) async fn listening(address: &str) -> Result<Node> {
+    Node::builder().listen([address.parse().unwrap()]).spawn().await
+}
+
+/// Two networks, whose nodes stay as long as they do.
+async fn pair(address: &str) -> Result<(Arc<dyn Network>, Arc<dyn Network>)> {
+    // Without an exchange, which would accept streams of its own.
+    let node = || async {
+        let node = Node::builder().listen([address.parse().unwrap()]);
+        node.exchange(ipfs_core::OfflineExchange).spawn().await
+    };
+    let (a, b) = (node().await?, node().await?);
+    Ok((a.network().clone(), b.network().clone()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tcp_is_a_network() {
+    conformance::network(|| pair(TCP)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quic_is_a_network() {
+    conformance::network(|| pair(QUIC)).await.unwrap();
+}
+
+const NAME: Protocol = Protocol::from_static("/test/1");
+
+async fn said(stream: &mut Stream) -> u32 {
+    let mut number = [0; 4];
+    stream.read_exact(&mut number).await.unwrap();
+    u32::from_le_bytes(number)
+}
+
+/// Kubo opens a stream for each answer: all that were accepted come, though nobody takes them until
+/// the last one is there, and one beyond the bound is reset alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_accepted_stream_is_lost() {
+    const BOUND: u32 = 128;
+    for address in [TCP, QUIC] {
+        let (a, b) = pair(address).await.unwrap();
+        let mut inbound = b.accept(&[NAME], BOUND as usize).unwrap();
+        a.connect(&ipfs_core::PeerInfo::new(b.local_peer(), b.addresses())).await.unwrap();
+        let mut held = Vec::new();
+        for number in 0..BOUND {
+            let mut stream = a.open(b.local_peer(), &[NAME]).await.unwrap();
+            stream.write_all(&number.to_le_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            held.push(stream);
+        }
+        for refused in 1..=10 {
+            let mut over = a.open(b.local_peer(), &[NAME]).await.unwrap();
+            assert!(!matches!(over.read(&mut [0]).await, Ok(1..)));
+            assert_eq!(b.stats().refused_streams, refused);
+        }
+        let mut numbers = Vec::new();
+        for _ in 0..BOUND {
+            numbers.push(said(&mut inbound.next().await.unwrap().stream).await);
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..BOUND).collect::<Vec<_>>(), "{address}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protocol_that_nobody_accepts_is_unsupported_for_that_call_only() {
+    let (a, b) = pair(TCP).await.unwrap();
+    a.connect(&ipfs_core::PeerInfo::new(b.local_peer(), b.addresses())).await.unwrap();
+    let refused = a.open(b.local_peer(), &[NAME]).await;
+    assert!(matches!(refused, Err(Error::Unsupported(_))), "{refused:?}");
+    let mut inbound = b.accept(&[NAME], 1).unwrap();
+    let mut stream = a.open(b.local_peer(), &[NAME]).await.unwrap();
+    stream.write_all(&7_u32.to_le_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    assert_eq!(said(&mut inbound.next().await.unwrap().stream).await, 7);
+}
+
+/// An idle connection goes after a while; one that the application asked for does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_application_connects_stays_connected() {
+    let mut options = ipfs_core::network::Options::default();
+    options.idle_timeout = Duration::from_millis(100);
+    let node = || async {
+        let node = Node::builder().listen([TCP.parse().unwrap()]).libp2p(options.clone());
+        node.exchange(ipfs_core::OfflineExchange).spawn().await.unwrap()
+    };
+    let (a, b, c) = (node().await, node().await, node().await);
+    let keeps = b.network().protect(a.peer_id(), "test", 1);
+    let also = c.network().protect(a.peer_id(), "test", 1);
+    a.connect(b.addresses()).await.unwrap();
+    a.network()
+        .connect(&ipfs_core::PeerInfo::new(c.peer_id(), c.network().addresses()))
+        .await
+        .unwrap();
+    drop(keeps);
+    let mut events = a.network().events();
+    // Only the other one goes, when the other side lets it go as well.
+    drop(also);
+    while !matches!(events.next().await.unwrap(), Event::Gone(peer) if peer == c.peer_id()) {}
+    // b has nothing that keeps the connection, so it ends it; a is told of that, and of nothing else.
+    let refused = a.connect("/ip4/127.0.0.1/tcp/1").await;
+    assert!(matches!(refused, Err(Error::Invalid { what: "address", .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dialing_says_what_went_wrong() {
+    let (a, b) = (listening(TCP).await.unwrap(), listening(TCP).await.unwrap());
+    let nobody = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", b.peer_id());
+    let error = a.connect(nobody.as_str()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable(peer, Some(_)) if peer == b.peer_id()), "{error}");
+
+    // Another node answers than the one that was named.
+    let c = listening(TCP).await.unwrap();
+    let wrong: Multiaddr = b.network().addresses()[0].clone().with_p2p(c.peer_id()).unwrap();
+    let error = a.connect(&wrong).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable(peer, Some(_)) if peer == c.peer_id()), "{error}");
+
+    let own = a.connect(a.addresses()).await;
+    assert!(matches!(own, Err(Error::Invalid { what: "address", .. })));
+    let unknown = a.connect(c.peer_id()).await;
+    assert!(matches!(unknown, Err(Error::Unreachable(..))), "no address is known");
+    a.close().await.unwrap();
+    assert!(matches!(a.connect(b.addresses()).await, Err(Error::Closed(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_cannot_be_listened_at_is_an_error_that_names_it() {
+    let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("/ip4/127.0.0.1/tcp/{}", first.local_addr().unwrap().port());
+    let error = listening(&taken).await.unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.contains(&taken), "{why}");
+    let strange = listening("/ip4/127.0.0.1/tcp/0/ws").await;
+    assert!(matches!(strange, Err(Error::Component { name: "libp2p", .. })));
+}
+
+/// The default listens on all interfaces, over both transports.
+#[tokio::test(flavor = "multi_thread")]
+async fn unless_told_a_node_listens_everywhere() {
+    let node = Node::builder().spawn().await.unwrap();
+    let addresses: Vec<String> = node.addresses().iter().map(ToString::to_string).collect();
+    assert!(addresses.iter().any(|address| address.contains("/tcp/")), "{addresses:?}");
+    assert!(addresses.iter().any(|address| address.contains("/quic-v1")), "{addresses:?}");
+    let peer = node.peer_id().to_string();
+    assert!(addresses.iter().all(|address| address.ends_with(&peer)));
+    let silent = Node::builder().listen([]).spawn().await.unwrap();
+    assert!(silent.addresses().is_empty());
+    silent.connect(node.addresses()).await.unwrap();
+    assert_eq!(silent.peers().await, [node.peer_id()]);
+}
+
+/// A host whose runtime is another one than tokio lends its node a tokio for the sockets.
+#[test]
+fn a_node_runs_on_another_runtime_than_tokio() {
+    let sockets =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let sockets = sockets.unwrap();
+    let mut options = ipfs_core::network::Options::default();
+    options.tokio = Some(sockets.handle().clone());
+    futures::executor::block_on(async {
+        let node = || {
+            let node = Node::builder().runtime(Threads).libp2p(options.clone());
+            node.listen([TCP.parse().unwrap(), QUIC.parse().unwrap()]).spawn()
+        };
+        let (a, b) = (node().await.unwrap(), node().await.unwrap());
+        let added = a.unixfs().add_bytes(vec![7; 3_000_000]).await.unwrap();
+        b.connect(a.addresses()).await.unwrap();
+        let mut found = Vec::new();
+        b.unixfs().open(&added.cid).await.unwrap().read_to_end(&mut found).await.unwrap();
+        assert!(found == vec![7; 3_000_000]);
+        a.close().await.unwrap();
+        b.close().await.unwrap();
+    });
+    let error = futures::executor::block_on(Node::builder().runtime(Threads).spawn());
+    assert!(matches!(error, Err(Error::Invalid { what: "runtime", .. })));
+    let error = futures::executor::block_on(Node::builder().offline().spawn());
+    assert!(matches!(error, Err(Error::Invalid { .. })), "no runtime is here");
+}
+
+/// A thread for everything.
+#[derive(Debug)]
+struct Threads;
+
+impl ipfs_core::Runtime for Threads {
+    fn spawn(&self, future: futures::future::BoxFuture<'static, ()>) -> ipfs_core::Task {
+        let (task, future) = ipfs_core::Task::new(future);
+        std::thread::spawn(|| futures::executor::block_on(future));
+        task
+    }
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        std::thread::spawn(work);
+    }
+    fn sleep_until(&self, t: std::time::Instant) -> futures::future::BoxFuture<'static, ()> {
+        let (done, wait) = futures::channel::oneshot::channel();
+        std::thread::spawn(move || {
+            std::thread::sleep(t.saturating_duration_since(std::time::Instant::now()));
+            done.send(())
+        });
+        Box::pin(async { wait.await.unwrap_or(()) })
+    }
+    fn now(&self) -> std::time::Instant {
+        std::time::Instant::now()
+    }
+    fn wall(&self) -> std::time::SystemTime {
+        std::time::SystemTime::now()
+    }
+}
