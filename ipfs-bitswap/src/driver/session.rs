@@ -9,10 +9,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::{StreamExt, stream};
 use ipfs_traits::{
-    Block, BlockSource, Cid, Error, PeerInfo, Result, Session, SessionStats, limits,
+    Block, BlockSource, Cid, Error, HashTable, PeerInfo, Result, Session, SessionStats, limits,
 };
 
 use super::{
@@ -138,7 +139,7 @@ impl Fetch {
     }
 
     fn add(&mut self, cid: Cid) {
-        if let Some(block) = Block::inline(&cid) {
+        if let Some(block) = told_by_its_cid(&cid, &self.session.shared.hashes) {
             self.ready.push_back((cid, Ok(block)));
         } else if let Err(error) = self.session.shared.hashes.check(&cid) {
             self.ready.push_back((cid, Err(error)));
@@ -221,4 +222,11 @@ impl Drop for Fetch {
         }
         shared.with_engine(|_| ());
     }
+}
+
+/// A block that nobody need be asked for: that of an identity CID, or the one without bytes.
+///
+/// Kubo answers a want for the empty block with HAVE, again and again, and never sends it.
+fn told_by_its_cid(cid: &Cid, hashes: &HashTable) -> Option<Block> {
+    Block::inline(cid).or_else(|| Block::verify(*cid, Bytes::new(), hashes).ok())
 }

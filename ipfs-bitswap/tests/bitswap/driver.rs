@@ -238,6 +238,19 @@ fn dropping_the_last_handle_ends_every_wait_too() {
     });
 }
 
+/// An empty file could not be fetched from Kubo: it answers a want for the block without bytes with
+/// HAVE, each time, and never sends it. Nobody is asked for it any more.
+#[test]
+fn the_empty_block_is_asked_of_nobody() {
+    let place = Place::new();
+    let node = place.node(1);
+    place.run(async {
+        let empty = Block::of(0x55, 0x12, "", &ipfs_traits::HashTable::standard()).unwrap();
+        let session = node.bitswap.session(None);
+        assert_eq!(session.get(empty.cid()).await.unwrap(), empty);
+    });
+}
+
 #[test]
 fn cids_that_may_not_be_used_are_refused_before_anybody_is_asked() {
     let place = Place::new();

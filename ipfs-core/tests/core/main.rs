@@ -7,7 +7,14 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod content;
+mod crash;
+#[path = "../../../ipfs-blockstore/tests/support/faulty.rs"]
+mod faulty;
 mod fixtures;
+mod kubo;
 mod network;
+mod node;
 #[path = "../../traits/tests/support/fixtures.rs"]
 mod support;
+mod three;

@@ -1,0 +1,190 @@
+//! A real Kubo, both ways. `IPFS_KUBO` names its program; without it the test says that it was
+//! skipped, unless `IPFS_PEERS` says that it must not be.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use ipfs_core::{Node, TokioRuntime, blockstore::FlatStore, unixfs::Params};
+
+use crate::{
+    content,
+    network::{QUIC, TCP},
+};
+
+/// The program, if it is here.
+fn program() -> Option<PathBuf> {
+    let found = std::env::var_os("IPFS_KUBO").map(PathBuf::from);
+    if found.is_none() {
+        assert!(std::env::var_os("IPFS_PEERS").is_none(), "IPFS_KUBO does not say where Kubo is");
+        println!("skipped: IPFS_KUBO does not say where Kubo is");
+    }
+    found
+}
+
+/// A repository of Kubo, alone with its peers.
+struct Kubo {
+    program: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+/// A running Kubo, until it is dropped.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Kubo {
+    fn new(program: &Path) -> Self {
+        let kubo = Self { program: program.into(), folder: tempfile::tempdir().unwrap() };
+        kubo.run(&["init", "--profile=test"]);
+        kubo.run(&["config", "profile", "apply", "unixfs-v1-2025"]);
+        kubo.run(&["config", "AutoConf.Enabled", "--bool", "false"]);
+        kubo.run(&["bootstrap", "rm", "--all"]);
+        kubo.run(&["config", "Routing.Type", "none"]);
+        kubo.run(&["config", "Addresses.Swarm", "--json", &format!(r#"["{TCP}", "{QUIC}"]"#)]);
+        for face in ["Addresses.API", "Addresses.Gateway"] {
+            kubo.run(&["config", face, "/ip4/127.0.0.1/tcp/0"]);
+        }
+        kubo
+    }
+
+    fn repo(&self) -> PathBuf {
+        self.folder.path().join("repo")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).env("IPFS_PATH", self.repo()).env("IPFS_TELEMETRY", "off");
+        command
+    }
+
+    /// Runs a command to its end, and gives what it says.
+    fn run(&self, args: &[&str]) -> String {
+        let output = self.command(args).output().unwrap();
+        let says = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ipfs {args:?}: {says}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// [`run`](Self::run), where it may block.
+    async fn call(self: &Arc<Self>, args: &[&str]) -> String {
+        let (kubo, args) = (self.clone(), args.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let run = move || kubo.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
+
+    fn start(&self) -> Daemon {
+        let mut child = self.command(&["daemon"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines.any(|line| line.unwrap().contains("Daemon is ready"));
+        let daemon = Daemon(child);
+        assert!(ready, "the daemon ended");
+        // What else it says goes nowhere.
+        std::thread::spawn(move || lines.for_each(drop));
+        daemon
+    }
+
+    /// Where it listens with a transport.
+    async fn address(self: &Arc<Self>, transport: &str) -> String {
+        let name = self.call(&["id", "-f", "<addrs>"]).await;
+        name.lines().find(|line| line.contains(transport)).unwrap().to_owned()
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Each fetches the same kind of directory from the other, and agrees on its CID.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fetches_a_directory_from_the_other() {
+    let Some(program) = program() else { return };
+    let kubo = Arc::new(Kubo::new(&program));
+    let folder = tempfile::tempdir().unwrap();
+    let _daemon = kubo.start();
+    for (seed, (transport, listen)) in [("/tcp/", TCP), ("/quic-v1", QUIC)].into_iter().enumerate()
+    {
+        let (ours, theirs) = (folder.path().join(format!("ours{seed}")), seed as u64 + 100);
+        content::tree(&ours, seed as u64);
+        let node = Node::builder().data_dir(folder.path().join(format!("node{seed}")));
+        let node = node.listen([listen.parse().unwrap()]).spawn().await.unwrap();
+
+        // Ours to Kubo, which dials.
+        let added = node.unixfs().add_path(&ours).await.unwrap();
+        let cid = added.cid.to_string();
+        let says = kubo.call(&["add", "-r", "-Q", "--only-hash", text(&ours)]).await;
+        assert_eq!(says, cid, "{transport}");
+        kubo.call(&["swarm", "connect", &node.addresses()[0].to_string()]).await;
+        let out = folder.path().join(format!("kubo{seed}"));
+        kubo.call(&["get", &cid, "-o", text(&out)]).await;
+        assert!(content::read(&out) == content::read(&ours), "{transport}: Kubo's tree differs");
+
+        // Kubo's to another of ours, which dials.
+        let kubos = folder.path().join(format!("theirs{seed}"));
+        content::tree(&kubos, theirs);
+        let cid = kubo.call(&["add", "-r", "-Q", text(&kubos)]).await;
+        let other = Node::builder().listen([]).spawn().await.unwrap();
+        other.connect(&kubo.address(transport).await).await.unwrap();
+        let out = folder.path().join(format!("node-got{seed}"));
+        other.unixfs().write(&cid, &out).await.unwrap();
+        assert!(content::read(&out) == content::read(&kubos), "{transport}: our tree differs");
+        assert_eq!(other.unixfs().add_path(&kubos).await.unwrap().cid.to_string(), cid);
+
+        // The older profile too: what most of the network holds.
+        let old = node.unixfs().params(Params::unixfs_v0_2015()).add_path(&ours).await.unwrap();
+        let flags = ["--cid-version=0", "--raw-leaves=false", "--chunker=size-262144"];
+        let links = ["--max-file-links=174", "--only-hash", text(&ours)];
+        let says = kubo.call(&[&["add", "-r", "-Q"], &flags[..], &links[..]].concat()).await;
+        assert_eq!(says, old.cid.to_string());
+        node.close().await.unwrap();
+        other.close().await.unwrap();
+    }
+}
+
+/// Kubo opens the blocks that we wrote, and we those that it wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_opens_the_blocks_of_the_other() {
+    let Some(program) = program() else { return };
+    let kubo = Kubo::new(&program);
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (folder.path().join("ours"), folder.path().join("theirs"));
+    content::tree(&ours, 7);
+    content::tree(&theirs, 8);
+    let blocks = kubo.repo().join("blocks");
+    let open = || async {
+        let store = FlatStore::open(&blocks, Arc::new(TokioRuntime::current().unwrap())).await;
+        Node::builder().store(store.unwrap()).offline().spawn().await.unwrap()
+    };
+
+    let cid = kubo.run(&["add", "-r", "-Q", text(&theirs)]);
+    let node = open().await;
+    let out = folder.path().join("theirs out");
+    node.unixfs().write(&cid, &out).await.unwrap();
+    assert!(content::read(&out) == content::read(&theirs));
+    let added = node.unixfs().add_path(&ours).await.unwrap();
+    node.close().await.unwrap();
+    let out = folder.path().join("ours out");
+    kubo.run(&["get", "--offline", &added.cid.to_string(), "-o", text(&out)]);
+    assert!(content::read(&out) == content::read(&ours));
+    kubo.run(&["repo", "verify"]);
+
+    // A folder that only we ever wrote to.
+    let node =
+        Node::builder().data_dir(folder.path().join("node")).offline().spawn().await.unwrap();
+    let added = node.unixfs().add_path(&ours).await.unwrap();
+    node.close().await.unwrap();
+    fs::remove_dir_all(&blocks).unwrap();
+    fs::rename(folder.path().join("node/blocks"), &blocks).unwrap();
+    let out = folder.path().join("ours again");
+    kubo.run(&["get", "--offline", &added.cid.to_string(), "-o", text(&out)]);
+    assert!(content::read(&out) == content::read(&ours));
+}
