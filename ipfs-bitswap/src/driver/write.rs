@@ -27,6 +27,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long opening a stream may take.
 const OPEN: Duration = Duration::from_secs(10);
 
+/// How long a stream is kept open with nothing to write.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// How slow a peer may take a message: 10 s and then 12.5 kB/s, as Kubo has it.
 const SLOWEST: f64 = 12_500.0;
 const LEAST: Duration = Duration::from_secs(10);
@@ -35,13 +38,31 @@ const LEAST: Duration = Duration::from_secs(10);
 pub(super) async fn messages(shared: Arc<Shared>, peer: PeerId, wake: Arc<Notify>) {
     let mut stream = None;
     loop {
-        wake.wait().await;
+        wait(&shared, &wake, &mut stream).await;
         if let Err(error) = write_all(&shared, peer, &mut stream).await {
             tracing::debug!(%peer, %error, "a peer cannot be written to");
             // This task is one of the peer's, so it ends with that.
             return shared.remove_peer(&peer);
         }
     }
+}
+
+/// Waits until there is something to write. A stream that idles is closed: it would keep the
+/// connection for ever.
+async fn wait(shared: &Shared, wake: &Notify, stream: &mut Option<Stream>) {
+    if let Some(mut open) = stream.take() {
+        let told = async {
+            wake.wait().await;
+            Ok(())
+        };
+        if shared.runtime.timeout(IDLE, "a message", told).await.is_ok() {
+            *stream = Some(open);
+            return;
+        }
+        let close = async { open.close().await.map_err(|e| Error::component("stream", e)) };
+        let _ = shared.runtime.timeout(LEAST, "closing a stream", close).await;
+    }
+    wake.wait().await;
 }
 
 /// Writes all that there is for the peer now.
@@ -84,8 +105,8 @@ async fn send(
                 let opening = shared.network.open(peer, PROTOCOLS);
                 match shared.runtime.timeout(OPEN, "opening a stream", opening).await {
                     Ok(open) => open,
-                    // It said what it speaks, and that is something else.
-                    Err(error @ Error::Unsupported(_)) => return Err(error),
+                    // Also when it refuses a protocol that it said it speaks: so it does when it
+                    // has too many streams.
                     Err(error) => {
                         last = error;
                         continue;

@@ -42,9 +42,8 @@ fn import(number: u64) -> Vec<u8> {
 
 /// Small leaves, so that there is much to lose.
 fn params() -> ipfs_core::unixfs::Params {
-    let mut params = ipfs_core::unixfs::Params::default();
-    params.chunker = ipfs_core::unixfs::Chunker::fixed(1000).unwrap();
-    params
+    let chunker = ipfs_core::unixfs::Chunker::fixed(1000).unwrap();
+    ipfs_core::unixfs::Params { chunker, ..ipfs_core::unixfs::Params::default() }
 }
 
 /// Adds one thing after the other, and says what was added, until something fails.

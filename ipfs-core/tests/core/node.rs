@@ -142,7 +142,7 @@ async fn progress_is_told_and_ends_with_the_result() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("file");
     let mut told = 0;
-    let mut writing = node.unixfs().write(&added.cid, &target);
+    let mut writing = node.unixfs().write(added.cid, &target);
     while let Some(event) = writing.try_next().await.unwrap() {
         if let WorkEvent::Progress(progress) = event {
             told = progress.bytes;
@@ -150,7 +150,7 @@ async fn progress_is_told_and_ends_with_the_result() {
     }
     assert!(told > 0);
     assert!(std::fs::read(target).unwrap() == content::bytes(2, 30 << 20));
-    let exists = node.unixfs().write(&added.cid, folder.path()).await;
+    let exists = node.unixfs().write(added.cid, folder.path()).await;
     assert!(matches!(exists, Err(Error::InUse(_))));
 }
 
