@@ -84,7 +84,8 @@ impl UnixFs {
     }
 
     /// Adds a file, a symbolic link, or a directory with all that is below it. Links are kept as
-    /// such, never followed. What was added is durable when the work is done.
+    /// such, never followed; hidden files are left out unless [`Params`] says otherwise. What was
+    /// added is durable when the work is done.
     ///
     /// # Errors
     ///

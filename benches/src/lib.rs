@@ -1,0 +1,1 @@
+//! The benches are in this folder's other files: `cargo bench -p ipfs-benches`.
