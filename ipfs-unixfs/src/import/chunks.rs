@@ -1,6 +1,12 @@
 //! Where the pieces of a file come from, a batch at a time.
 
-use std::{fs::File, io::Read, path::PathBuf, pin::Pin, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -27,7 +33,35 @@ fn batch(chunker: Chunker) -> usize {
 #[async_trait]
 pub(super) trait Chunks: Send {
     /// The next pieces in their order, none at the end.
-    async fn next(&mut self, chunker: Chunker) -> Result<Vec<Bytes>>;
+    async fn next(&mut self, chunker: Chunker) -> Result<Batch>;
+}
+
+/// Some pieces, and the memory that they share.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) pieces: Vec<Bytes>,
+    /// The whole of it, where it can be used again.
+    memory: Option<(Bytes, Spares)>,
+}
+
+/// Memory of batches that are done. Without it each batch would be taken from the allocator anew,
+/// and what allocators keep for their threads is several times what an import holds.
+type Spares = Arc<Mutex<Vec<BytesMut>>>;
+
+impl Batch {
+    const fn new(pieces: Vec<Bytes>) -> Self {
+        Self { pieces, memory: None }
+    }
+
+    /// Gives the memory back, once all that shared it is dropped.
+    pub(super) fn done(self) {
+        drop(self.pieces);
+        if let Some((memory, spares)) = self.memory
+            && let Ok(memory) = memory.try_into_mut()
+        {
+            spares.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+        }
+    }
 }
 
 /// Cuts a run of bytes that is not longer than a batch, sharing its memory.
@@ -51,9 +85,9 @@ impl FromBytes {
 
 #[async_trait]
 impl Chunks for FromBytes {
-    async fn next(&mut self, chunker: Chunker) -> Result<Vec<Bytes>> {
+    async fn next(&mut self, chunker: Chunker) -> Result<Batch> {
         let len = (batch(chunker) * chunker.max_size()).min(self.0.len());
-        Ok(cut(self.0.split_to(len), chunker))
+        Ok(Batch::new(cut(self.0.split_to(len), chunker)))
     }
 }
 
@@ -71,7 +105,7 @@ const READ: usize = 256 << 10;
 
 #[async_trait]
 impl Chunks for FromReader {
-    async fn next(&mut self, chunker: Chunker) -> Result<Vec<Bytes>> {
+    async fn next(&mut self, chunker: Chunker) -> Result<Batch> {
         let want = batch(chunker) * chunker.max_size();
         // It grows with what arrives: a slow or short stream holds little.
         let mut run = BytesMut::new();
@@ -84,7 +118,7 @@ impl Chunks for FromReader {
                 break;
             }
         }
-        Ok(cut(run.freeze(), chunker))
+        Ok(Batch::new(cut(run.freeze(), chunker)))
     }
 }
 
@@ -93,32 +127,65 @@ pub(super) struct FromFile {
     path: Arc<PathBuf>,
     file: Option<File>,
     runtime: Arc<dyn Runtime>,
+    spares: Spares,
 }
 
 impl FromFile {
     pub(super) fn new(path: PathBuf, runtime: Arc<dyn Runtime>) -> Self {
-        Self { path: Arc::new(path), file: None, runtime }
+        Self { path: Arc::new(path), file: None, runtime, spares: Spares::default() }
     }
 }
 
 #[async_trait]
 impl Chunks for FromFile {
-    async fn next(&mut self, chunker: Chunker) -> Result<Vec<Bytes>> {
-        let (path, file) = (self.path.clone(), self.file.take());
-        let read = self.runtime.blocking(move || -> Result<(File, Vec<Bytes>)> {
-            let open = || File::open(&*path).map_err(FileError::read(&path));
-            let mut file = file.map_or_else(open, Ok)?;
+    async fn next(&mut self, chunker: Chunker) -> Result<Batch> {
+        let (path, file, spares) = (self.path.clone(), self.file.take(), self.spares.clone());
+        let read = self.runtime.blocking(move || -> Result<(File, Batch)> {
+            let failed = || FileError::read(&path);
+            let mut file = match file {
+                Some(file) => file,
+                None => File::open(&*path).map_err(failed())?,
+            };
             let want = batch(chunker) * chunker.max_size();
-            let left = file.metadata().map_or(0, |metadata| metadata.len());
-            // One byte more than is left, so that the end is seen without growing.
-            let room = usize::try_from(left).unwrap_or(want).saturating_add(1).min(want);
-            let mut run = Vec::with_capacity(room);
-            let mut limited = (&mut file).take(want as u64);
-            limited.read_to_end(&mut run).map_err(FileError::read(&path))?;
-            Ok((file, cut(run.into(), chunker)))
+            let at = file.stream_position().map_err(failed())?;
+            let left = file.metadata().map_or(0, |about| about.len().saturating_sub(at));
+            let batch = if left >= want as u64 {
+                whole(&mut file, want, spares, chunker)
+            } else {
+                rest(&mut file, want, left, chunker)
+            };
+            Ok((file, batch.map_err(failed())?))
         });
-        let (file, pieces) = read.await??;
+        let (file, batch) = read.await??;
         self.file = Some(file);
-        Ok(pieces)
+        Ok(batch)
     }
+}
+
+/// A whole batch of a large file, into memory that was used before.
+fn whole(file: &mut File, want: usize, spares: Spares, chunker: Chunker) -> io::Result<Batch> {
+    let spare = spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let mut run = spare.unwrap_or_else(|| BytesMut::zeroed(want));
+    let mut filled = 0;
+    // It may have become shorter meanwhile.
+    while filled < want {
+        match file.read(&mut run[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let run = run.freeze();
+    let pieces = cut(run.slice(..filled), chunker);
+    Ok(Batch { pieces, memory: Some((run, spares)) })
+}
+
+/// The rest of a file that has about `left` bytes more, up to a batch.
+fn rest(file: &mut File, want: usize, left: u64, chunker: Chunker) -> io::Result<Batch> {
+    // One byte more than is left, so that the end is seen without growing.
+    let room = usize::try_from(left).unwrap_or(want).saturating_add(1).min(want);
+    let mut run = Vec::with_capacity(room);
+    file.take(want as u64).read_to_end(&mut run)?;
+    Ok(Batch::new(cut(run.into(), chunker)))
 }

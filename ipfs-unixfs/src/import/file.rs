@@ -4,7 +4,12 @@ use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 use ipfs_traits::{Block, Result, RuntimeExt};
 
-use super::{Child, Context, balanced::Balanced, chunks::Chunks, leaves::leaves};
+use super::{
+    Child, Context,
+    balanced::Balanced,
+    chunks::{Batch, Chunks},
+    leaves::leaves,
+};
 
 /// Batches that are hashed and stored at once, while the next is read.
 const BATCHES: usize = 2;
@@ -17,10 +22,10 @@ impl Context {
     pub(super) async fn file(&self, chunks: impl Chunks) -> Result<Child> {
         let chunker = self.params.chunker;
         let batches = stream::try_unfold(chunks, move |mut chunks| async move {
-            let pieces = chunks.next(chunker).await?;
-            Ok((!pieces.is_empty()).then_some((pieces, chunks)))
+            let batch = chunks.next(chunker).await?;
+            Ok((!batch.pieces.is_empty()).then_some((batch, chunks)))
         });
-        let stored = batches.map_ok(|pieces| self.leaves(pieces)).try_buffered(BATCHES);
+        let stored = batches.map_ok(|batch| self.leaf_batch(batch)).try_buffered(BATCHES);
         let mut stored = std::pin::pin!(stored);
 
         let mut tree = Balanced::new(&self.params, &self.hashes);
@@ -43,7 +48,14 @@ impl Context {
         Ok(root)
     }
 
-    /// Makes and stores the leaves of a batch.
+    /// Makes and stores the leaves of a batch, and gives its memory back.
+    async fn leaf_batch(&self, batch: Batch) -> Result<Vec<Child>> {
+        let children = self.leaves(batch.pieces.clone()).await?;
+        batch.done();
+        Ok(children)
+    }
+
+    /// Makes and stores leaves.
     async fn leaves(&self, pieces: Vec<Bytes>) -> Result<Vec<Child>> {
         let (params, hashes) = (self.params.clone(), self.hashes.clone());
         let made = self.runtime.blocking(move || leaves(&params, &hashes, pieces)).await??;
