@@ -75,7 +75,7 @@ fn expected(id: &str) -> Option<Vec<&'static str>> {
             vec!["block bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku of 0"]
         }
         "helia-block-wrong-prefix-hash" => {
-            vec!["block refused: hash function 0x16 is unknown or not allowed"]
+            vec!["block bafkrmidejpgh4vsdomcatgnkzcphmixtzjy7xiozol6zjiy4hp57etrzha of 11"]
         }
         "neg-bad-cid" | "neg-block-bad-prefix" => vec![],
         "neg-unknown-fields" => {

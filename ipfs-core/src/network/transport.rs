@@ -23,8 +23,21 @@ use libp2p_identity::Keypair;
 /// The time for a connection to be made and proven.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
+type Transport = Boxed<(PeerId, StreamMuxerBox)>;
+
 /// QUIC, and TCP with Noise and Yamux, at addresses and at names.
-pub(super) fn build(identity: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+pub(super) fn build(identity: &Keypair) -> Result<Transport> {
+    match dns::tokio::Transport::system(at_addresses(identity)?) {
+        Ok(at_names) => Ok(at_names.boxed()),
+        // As in a sandbox, where the system does not say who resolves names.
+        Err(error) => {
+            tracing::warn!(%error, "names in addresses are not resolved");
+            at_addresses(identity)
+        }
+    }
+}
+
+fn at_addresses(identity: &Keypair) -> Result<Transport> {
     let noise = noise::Config::new(identity)
         .map_err(|error| Error::component("libp2p", io::Error::other(error)))?;
     let tcp = tcp::tokio::Transport::new(tcp::Config::new())
@@ -35,19 +48,7 @@ pub(super) fn build(identity: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = quic::tokio::Transport::new(quic::Config::new(identity))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
-    let both = OrTransport::new(quic, tcp).map(|either, _| either.into_inner()).boxed();
-    // Without a configuration of DNS, as in a sandbox, names are not resolved.
-    if !has_dns() {
-        tracing::debug!("the system's DNS is not configured: names are not resolved");
-        return Ok(both);
-    }
-    let with_names = dns::tokio::Transport::system(both).map_err(|e| Error::component("DNS", e))?;
-    Ok(with_names.boxed())
-}
-
-/// Whether the system says who resolves names.
-fn has_dns() -> bool {
-    cfg!(not(unix)) || std::path::Path::new("/etc/resolv.conf").exists()
+    Ok(OrTransport::new(quic, tcp).map(|either, _| either.into_inner()).boxed())
 }
 
 /// Polls a future inside a tokio runtime, wherever it runs.

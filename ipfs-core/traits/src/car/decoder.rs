@@ -137,11 +137,23 @@ struct Pieces {
     len: usize,
 }
 
+/// Pieces below this are copied together: each kept apart takes some 50 bytes more than it holds,
+/// and a stranger may send them one byte at a time.
+const SMALL: usize = 1 << 10;
+
 impl Pieces {
     fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.len += piece.len();
-            self.pieces.push_back(piece);
+        if piece.is_empty() {
+            return;
+        }
+        self.len += piece.len();
+        match self.pieces.pop_back() {
+            Some(last) if last.len() < SMALL && piece.len() < SMALL => {
+                let mut both = last.try_into_mut().unwrap_or_else(|last| BytesMut::from(&last[..]));
+                both.extend_from_slice(&piece);
+                self.pieces.push_back(both.freeze());
+            }
+            last => self.pieces.extend(last.into_iter().chain([piece])),
         }
     }
 
