@@ -15,8 +15,10 @@ use std::{
 use async_channel::Receiver;
 use futures_channel::oneshot;
 use futures_core::Stream as _;
-use ipfs_traits::network::Protocol;
-use ipfs_traits::{Inbound, PeerId, network};
+use ipfs_traits::{
+    Inbound, PeerId,
+    network::{self, Protocol},
+};
 use libp2p::{
     Stream, StreamProtocol,
     core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo},
@@ -104,11 +106,13 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Reply;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Accept> {
-        let accept = Accept {
-            peer: self.peer,
-            registry: self.registry.clone(),
-            protocols: self.protocols.0.clone(),
+        // Not what was accepted when this was last polled: a stream that comes after a call of
+        // `accept` has returned must find it.
+        let protocols = match self.protocols.1 == self.registry.version() {
+            true => self.protocols.0.clone(),
+            false => self.registry.protocols().0,
         };
+        let accept = Accept { peer: self.peer, registry: self.registry.clone(), protocols };
         SubstreamProtocol::new(accept, ())
     }
 

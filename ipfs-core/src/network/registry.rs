@@ -150,13 +150,9 @@ impl Registry {
         peer: PeerId,
         protocol: &str,
     ) -> Option<(Permit, Protocol, mpsc::UnboundedSender<Inbound>)> {
-        let acceptor = {
-            let state = self.lock();
-            let found = Protocol::new(protocol).ok()?;
-            // It may have gone while the stream was negotiated.
-            state.acceptors.get(&found).map(|acceptor| (found, acceptor.clone()))?
-        };
-        let (protocol, acceptor) = acceptor;
+        let protocol = Protocol::new(protocol).ok()?;
+        // It may have gone while the stream was negotiated.
+        let acceptor = self.lock().acceptors.get(&protocol)?.clone();
         match Permit::take(peer, &acceptor.alive, acceptor.max_per_peer) {
             Some(permit) => Some((permit, protocol, acceptor.inbound.clone())),
             None => {

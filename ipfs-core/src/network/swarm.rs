@@ -232,6 +232,9 @@ impl Driver {
     fn handle(&mut self, event: Event) {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                if self.closing.is_some() {
+                    let _ = self.swarm.disconnect_peer_id(peer_id);
+                }
                 let connected = self.connecting.remove(&peer_id).unwrap_or_default();
                 for waiting in connected.waiting {
                     let _ = waiting.send(Ok(()));
