@@ -19,7 +19,7 @@ use ipfs_traits::{
     varint,
 };
 
-use crate::simulation::blocks;
+use crate::world::blocks;
 
 /// A node with bitswap, in memory.
 struct Node {
@@ -320,12 +320,12 @@ fn a_hostile_peer_harms_nobody_else() {
 
         // Blocks that nobody asked for.
         let mut stream = open().await.unwrap();
-        let unasked = crate::simulation::blocks(19, 5, 30_000);
+        let unasked = crate::world::blocks(19, 5, 30_000);
         say(&mut stream, &Message { blocks: unasked.clone(), ..Message::default() }).await.unwrap();
 
         // Ten thousand wants.
         for chunk in 0..10_u64 {
-            let entries = crate::simulation::blocks(100 + chunk, 1000, 16)
+            let entries = crate::world::blocks(100 + chunk, 1000, 16)
                 .into_iter()
                 .map(|block| Entry {
                     cid: *block.cid(),
@@ -344,6 +344,37 @@ fn a_hostile_peer_harms_nobody_else() {
         assert_eq!((stats.unwanted, stats.wants_dropped), (5, 10_000 - 1024));
         for block in &unasked {
             assert!(!victim.store.has(block.cid()).await.unwrap());
+        }
+    });
+}
+
+/// A stream that was kept for ever kept its connection for ever, whether anything was said or not.
+#[test]
+fn a_stream_that_idles_is_closed_and_opened_again_when_there_is_something_to_say() {
+    let place = Place::new();
+    let (node, peer) = (place.node(1), place.stranger(2));
+    let blocks = blocks(20, 2, 100);
+    let mut streams = peer.accept(&[V1_2_0], 8).unwrap();
+    place.run(async {
+        peer.connect(&peer_id(1).into()).await.unwrap();
+        let session = node.bitswap.session(None);
+        for block in &blocks {
+            let (asked, heard) = (session.get(block.cid()), async {
+                let mut stream = streams.next().await.unwrap().stream;
+                let message = hear(&mut stream).await;
+                let wanted: Vec<Cid> = message.entries().map(|entry| entry.cid).collect();
+                assert_eq!(wanted, [*block.cid()]);
+                let mut answer = peer.open(peer_id(1), &[V1_2_0]).await.unwrap();
+                let blocks = vec![block.clone()];
+                say(&mut answer, &Message { blocks, ..Message::default() }).await.unwrap();
+                // Dropped, it would take along what was not read yet.
+                answer.close().await.unwrap();
+                stream
+            });
+            let (found, mut stream) = futures::join!(asked, heard);
+            assert_eq!(found.unwrap(), *block);
+            // What else it has to say, and then the end, which is no reset.
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
         }
     });
 }

@@ -8,7 +8,7 @@ use ipfs_bitswap::{
 };
 use ipfs_traits::{Block, Bytes, Cid, HashTable, PeerId, codes, memory::peer_id, varint};
 
-use crate::simulation::blocks;
+use crate::world::blocks;
 
 fn received(message: &Message) -> Received {
     let bytes = message.encode(&HashTable::standard()).unwrap().concat();

@@ -116,7 +116,7 @@ fn messages() {
 #[test]
 fn round_trip() {
     let hashes = HashTable::standard();
-    let blocks = crate::simulation::blocks(1, 3, 2 << 20);
+    let blocks = crate::world::blocks(1, 3, 2 << 20);
     let cids: Vec<Cid> = blocks.iter().map(|block| *block.cid()).collect();
     let entry =
         |(i, want)| Entry { cid: cids[i], want, priority: -(i as i32), send_dont_have: i == 1 };

@@ -4,7 +4,7 @@ use ipfs_bitswap::message::{Entry, Message, Want};
 use ipfs_traits::{HashTable, varint};
 use proptest::{prelude::*, sample::Index};
 
-use crate::simulation::blocks;
+use crate::world::blocks;
 
 #[path = "../hostile/message.rs"]
 mod body;

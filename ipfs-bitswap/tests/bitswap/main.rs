@@ -15,3 +15,4 @@ mod memory;
 mod simulation;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
+mod world;
