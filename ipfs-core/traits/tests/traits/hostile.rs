@@ -52,3 +52,13 @@ fn a_header_of_many_short_roots_stays_small() {
     input.extend(car::header(&vec![root; 50_000]));
     body::car(&input);
 }
+
+/// An archive that arrived one byte at a time was kept one byte at a time, and took 50 bytes of
+/// memory for each.
+#[test]
+fn an_archive_in_single_bytes_stays_small() {
+    let mut input = archive(&[100_000]);
+    input.insert(0, 0);
+    body::car(&input[..input.len() / 2]);
+    body::car(&input);
+}
