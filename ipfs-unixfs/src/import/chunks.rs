@@ -189,3 +189,35 @@ fn rest(file: &mut File, want: usize, left: u64, chunker: Chunker) -> io::Result
     file.take(want as u64).read_to_end(&mut run)?;
     Ok(Batch::new(cut(run.into(), chunker)))
 }
+
+#[cfg(test)]
+mod tests {
+    use ipfs_traits::VirtualRuntime;
+
+    use super::*;
+
+    /// An import of 2 GiB reached 200 MB, because each batch was taken from the allocator anew.
+    #[test]
+    fn a_batch_is_read_into_the_memory_of_one_that_is_done() {
+        const MIB: usize = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let content: Vec<u8> = (0..56_u32 << 18).flat_map(u32::to_le_bytes).collect();
+        std::fs::write(&path, &content).unwrap();
+        let (runtime, chunker) = (VirtualRuntime::new(), Chunker::fixed(MIB).unwrap());
+        let mut file = FromFile::new(path, Arc::new(runtime.clone()));
+        let mut next = || runtime.block_on(file.next(chunker)).unwrap().unwrap();
+        let (first, second) = (next(), next());
+        let place = first.pieces[0].as_ptr();
+        assert!(first.pieces.concat() == content[..16 * MIB]);
+        first.done();
+        let third = next();
+        assert_eq!(third.pieces[0].as_ptr(), place, "the memory is used again");
+        assert!(second.pieces.concat() == content[16 * MIB..32 * MIB], "and no other");
+        let kept = third.pieces[3].clone();
+        third.done();
+        second.done();
+        assert!(next().pieces.concat() == content[48 * MIB..]);
+        assert!(kept == content[35 * MIB..36 * MIB], "what a store keeps is not written over");
+    }
+}
