@@ -1,10 +1,13 @@
 //! The libp2p host.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::BoxFuture};
 use ipfs_core::{
-    Error, Multiaddr, Network, Node, Result, conformance,
+    Error, Multiaddr, Network, Node, PeerInfo, Result, Runtime, Task, conformance,
     network::{Event, Protocol, Stream},
 };
 
@@ -53,7 +56,7 @@ async fn no_accepted_stream_is_lost() {
     for address in [TCP, QUIC] {
         let (a, b) = pair(address).await.unwrap();
         let mut inbound = b.accept(&[NAME], BOUND as usize).unwrap();
-        a.connect(&ipfs_core::PeerInfo::new(b.local_peer(), b.addresses())).await.unwrap();
+        a.connect(&PeerInfo::new(b.local_peer(), b.addresses())).await.unwrap();
         let mut held = Vec::new();
         for number in 0..BOUND {
             let mut stream = a.open(b.local_peer(), &[NAME]).await.unwrap();
@@ -78,7 +81,7 @@ async fn no_accepted_stream_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_protocol_that_nobody_accepts_is_unsupported_for_that_call_only() {
     let (a, b) = pair(TCP).await.unwrap();
-    a.connect(&ipfs_core::PeerInfo::new(b.local_peer(), b.addresses())).await.unwrap();
+    a.connect(&PeerInfo::new(b.local_peer(), b.addresses())).await.unwrap();
     let refused = a.open(b.local_peer(), &[NAME]).await;
     assert!(matches!(refused, Err(Error::Unsupported(_))), "{refused:?}");
     let mut inbound = b.accept(&[NAME], 1).unwrap();
@@ -91,28 +94,23 @@ async fn a_protocol_that_nobody_accepts_is_unsupported_for_that_call_only() {
 /// An idle connection goes after a while; one that the application asked for does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_application_connects_stays_connected() {
+    // Only the one that dials lets connections go.
     let mut options = ipfs_core::network::Options::default();
     options.idle_timeout = Duration::from_millis(100);
-    let node = || async {
-        let node = Node::builder().listen([TCP.parse().unwrap()]).libp2p(options.clone());
-        node.exchange(ipfs_core::OfflineExchange).spawn().await.unwrap()
-    };
-    let (a, b, c) = (node().await, node().await, node().await);
-    let keeps = b.network().protect(a.peer_id(), "test", 1);
-    let also = c.network().protect(a.peer_id(), "test", 1);
-    a.connect(b.addresses()).await.unwrap();
-    a.network()
-        .connect(&ipfs_core::PeerInfo::new(c.peer_id(), c.network().addresses()))
-        .await
-        .unwrap();
-    drop(keeps);
+    let quiet =
+        || Node::builder().exchange(ipfs_core::OfflineExchange).listen([TCP.parse().unwrap()]);
+    let a = quiet().libp2p(options).spawn().await.unwrap();
+    let (b, c) = (quiet().spawn().await.unwrap(), quiet().spawn().await.unwrap());
     let mut events = a.network().events();
-    // Only the other one goes, when the other side lets it go as well.
-    drop(also);
-    while !matches!(events.next().await.unwrap(), Event::Gone(peer) if peer == c.peer_id()) {}
-    // b has nothing that keeps the connection, so it ends it; a is told of that, and of nothing else.
-    let refused = a.connect("/ip4/127.0.0.1/tcp/1").await;
-    assert!(matches!(refused, Err(Error::Invalid { what: "address", .. })));
+    a.connect(b.addresses()).await.unwrap();
+    let unasked = PeerInfo::new(c.peer_id(), c.network().addresses());
+    for _ in 0..2 {
+        a.network().connect(&unasked).await.unwrap();
+        while events.next().await.unwrap() != Event::Gone(c.peer_id()) {}
+    }
+    assert_eq!(a.peers().await, [b.peer_id()]);
+    a.disconnect(b.peer_id()).await.unwrap();
+    assert!(a.peers().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,9 +168,9 @@ fn a_node_runs_on_another_runtime_than_tokio() {
     let sockets = sockets.unwrap();
     let mut options = ipfs_core::network::Options::default();
     options.tokio = Some(sockets.handle().clone());
-    futures::executor::block_on(async {
+    smol::block_on(async {
         let node = || {
-            let node = Node::builder().runtime(Threads).libp2p(options.clone());
+            let node = Node::builder().runtime(Smol).libp2p(options.clone());
             node.listen([TCP.parse().unwrap(), QUIC.parse().unwrap()]).spawn()
         };
         let (a, b) = (node().await.unwrap(), node().await.unwrap());
@@ -184,37 +182,39 @@ fn a_node_runs_on_another_runtime_than_tokio() {
         a.close().await.unwrap();
         b.close().await.unwrap();
     });
-    let error = futures::executor::block_on(Node::builder().runtime(Threads).spawn());
+    let error = smol::block_on(Node::builder().runtime(Smol).spawn());
     assert!(matches!(error, Err(Error::Invalid { what: "runtime", .. })));
-    let error = futures::executor::block_on(Node::builder().offline().spawn());
+    let error = smol::block_on(Node::builder().offline().spawn());
     assert!(matches!(error, Err(Error::Invalid { .. })), "no runtime is here");
 }
 
-/// A thread for everything.
+/// A runtime that is not tokio.
 #[derive(Debug)]
-struct Threads;
+struct Smol;
 
-impl ipfs_core::Runtime for Threads {
-    fn spawn(&self, future: futures::future::BoxFuture<'static, ()>) -> ipfs_core::Task {
-        let (task, future) = ipfs_core::Task::new(future);
-        std::thread::spawn(|| futures::executor::block_on(future));
+impl Runtime for Smol {
+    fn spawn(&self, future: BoxFuture<'static, ()>) -> Task {
+        let (task, future) = Task::new(future);
+        smol::spawn(future).detach();
         task
     }
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
-        std::thread::spawn(work);
+        smol::unblock(work).detach();
     }
-    fn sleep_until(&self, t: std::time::Instant) -> futures::future::BoxFuture<'static, ()> {
-        let (done, wait) = futures::channel::oneshot::channel();
-        std::thread::spawn(move || {
-            std::thread::sleep(t.saturating_duration_since(std::time::Instant::now()));
-            done.send(())
-        });
-        Box::pin(async { wait.await.unwrap_or(()) })
+    fn sleep_until(&self, t: Instant) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            smol::Timer::at(t).await;
+        })
     }
-    fn now(&self) -> std::time::Instant {
-        std::time::Instant::now()
+    fn now(&self) -> Instant {
+        Instant::now()
     }
-    fn wall(&self) -> std::time::SystemTime {
-        std::time::SystemTime::now()
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
     }
+}
+
+#[test]
+fn smol_is_a_runtime() {
+    smol::block_on(conformance::runtime(Arc::new(Smol))).unwrap();
 }

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use futures::{AsyncReadExt, StreamExt, TryStreamExt};
 use ipfs_core::{
-    Block, BlockSource, Blockstore, BlockstoreExt, Builder, Cid, Error, Ipld, NoRouting, Node,
-    OfflineExchange, Routing, blockstore::FlatStore, codes, memory::MemoryStore, network::Event,
-    unixfs::Event as WorkEvent,
+    Block, BlockSource, Blockstore, BlockstoreExt, Builder, Bytes, Cid, Codec, Error, HashFunction,
+    HashTable, Ipld, NoRouting, Node, OfflineExchange, Routing,
+    blockstore::FlatStore,
+    codes,
+    memory::MemoryStore,
+    network::Event,
+    unixfs::{Event as WorkEvent, Params},
 };
 
 use crate::{
@@ -20,7 +24,7 @@ async fn offline() -> Node {
 
 fn block(text: &str) -> Block {
     let text = text.to_owned();
-    Block::of(codes::RAW, codes::SHA2_256, text, &ipfs_core::HashTable::standard()).unwrap()
+    Block::of(codes::RAW, codes::SHA2_256, text, &HashTable::standard()).unwrap()
 }
 
 #[tokio::test]
@@ -252,68 +256,120 @@ async fn bad_blocks_and_cids_are_refused_and_harm_nothing() {
     assert_eq!(node.blocks().get(kept.cid()).await.unwrap(), kept);
 }
 
-/// Plugs of one's own: a store, a datastore, a routing, a codec, a hash function.
-#[tokio::test]
-async fn parts_of_ones_own_go_in_through_the_builder() {
-    #[derive(Debug)]
-    struct Upper;
-    impl ipfs_core::Codec for Upper {
-        fn code(&self) -> u64 {
-            0x30_0001
-        }
-        fn links(&self, _: &Cid, _: &[u8], _: &mut dyn FnMut(Cid)) -> ipfs_core::Result<()> {
-            Ok(())
-        }
-        fn decode(&self, _: &Cid, data: &ipfs_core::Bytes) -> ipfs_core::Result<Ipld> {
-            let text =
-                std::str::from_utf8(data).map_err(|_| Error::malformed("text", "not UTF-8"))?;
-            Ok(Ipld::String(text.to_lowercase()))
-        }
-        fn encode(&self, value: &Ipld) -> ipfs_core::Result<ipfs_core::Bytes> {
-            match value {
-                Ipld::String(text) => Ok(text.to_uppercase().into()),
-                _ => Err(Error::invalid("value to encode", "it is no text")),
-            }
+/// A hash function with a code of its own: the beginning of what SHA2-512 gives.
+#[derive(Debug)]
+struct Half;
+
+const HALF: u64 = 0x30_0002;
+
+impl HashFunction for Half {
+    fn code(&self) -> u64 {
+        HALF
+    }
+    fn size(&self) -> usize {
+        32
+    }
+    fn digest(&self, data: &[u8], out: &mut [u8]) {
+        let whole = HashTable::standard().hash(codes::SHA2_512, data).unwrap();
+        out.copy_from_slice(&whole.digest()[..out.len()]);
+    }
+}
+
+/// A codec with a code of its own: text, kept in this case.
+#[derive(Debug)]
+enum Text {
+    Upper,
+    Lower,
+}
+
+const TEXT: u64 = 0x30_0001;
+
+impl Codec for Text {
+    fn code(&self) -> u64 {
+        TEXT
+    }
+    fn links(&self, _: &Cid, _: &[u8], _: &mut dyn FnMut(Cid)) -> ipfs_core::Result<()> {
+        Ok(())
+    }
+    fn decode(&self, _: &Cid, data: &Bytes) -> ipfs_core::Result<Ipld> {
+        let text = std::str::from_utf8(data).map_err(|_| Error::malformed("text", "not UTF-8"))?;
+        Ok(Ipld::String(text.into()))
+    }
+    fn encode(&self, value: &Ipld) -> ipfs_core::Result<Bytes> {
+        match (value, self) {
+            (Ipld::String(text), Self::Upper) => Ok(text.to_uppercase().into()),
+            (Ipld::String(text), Self::Lower) => Ok(text.to_lowercase().into()),
+            _ => Err(Error::invalid("value to encode", "it is no text")),
         }
     }
+}
+
+/// Plugs of one's own: a store, a datastore, a routing, codecs, a hash function.
+#[tokio::test]
+async fn parts_of_ones_own_go_in_through_the_builder() {
     let store = Arc::new(MemoryStore::new());
     let node = Node::builder()
         .store(store.clone())
         .datastore(ipfs_core::memory::MemoryDatastore::new())
         .routing(NoRouting)
         .exchange(OfflineExchange)
-        .codec_with(Upper)
-        .codec_for(codes::BLAKE3, ipfs_core::Raw)
+        .codec(serde_ipld_dagcbor::codec::DagCborCodec)
+        .codec_with(Text::Upper)
+        .codec_for(HALF, Text::Lower)
+        .hash(Half)
         .offline();
     let node = node.spawn().await.unwrap();
-    let hi = Ipld::String("hi".into());
-    let cid = node.dag().put_with(0x30_0001, codes::SHA2_256, &hi).await.unwrap();
-    assert_eq!(store.get(&cid).await.unwrap().unwrap().data(), "HI");
-    assert_eq!(node.dag().get(&cid).await.unwrap(), Ipld::String("hi".into()));
+    let hi = Ipld::String("Hi".into());
+    for (codec, hash, kept) in [
+        (TEXT, codes::SHA2_256, &b"HI"[..]),
+        (TEXT, HALF, b"hi"),
+        (codes::DAG_CBOR, HALF, b"\x62Hi"),
+    ] {
+        let cid = node.dag().put_with(codec, hash, &hi).await.unwrap();
+        assert_eq!((cid.codec(), cid.hash().code()), (codec, hash));
+        assert_eq!(&store.get(&cid).await.unwrap().unwrap().data()[..], kept);
+        assert!(matches!(node.dag().get(&cid).await.unwrap(), Ipld::String(_)));
+    }
+    let params = Params { hash: HALF, ..Params::default() };
+    let file = node.unixfs().params(params).add_bytes("hi").await.unwrap().cid;
+    assert_eq!(file.hash().code(), HALF);
+    let mut text = String::new();
+    node.unixfs().open(&file).await.unwrap().read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "hi");
 }
 
-/// A store that others wrote to, or that lost a block: the node reads what is right, and says what
-/// is not.
+/// A store whose files are damaged behind its back: what is asked to hash all that it reads gives an
+/// error for that block, and reads the others.
 #[tokio::test]
 async fn a_damaged_block_is_an_error_and_not_data() {
     let folder = tempfile::tempdir().unwrap();
     let open = || async {
         let runtime = Arc::new(ipfs_core::TokioRuntime::current().unwrap());
-        let store = FlatStore::open(folder.path(), runtime).await.unwrap();
+        let mut options = ipfs_core::blockstore::Options::default();
+        options.verify_reads = Some(HashTable::standard());
+        let store = FlatStore::open_with(folder.path(), runtime, options).await.unwrap();
         Node::builder().store(store).offline().spawn().await.unwrap()
     };
     let node = open().await;
-    let added = node.unixfs().add_bytes(content::bytes(4, 3 << 20)).await.unwrap();
-    let leaf = node.dag().links(&added.cid).await.unwrap()[1];
+    let data = content::bytes(4, 3 << 20);
+    let added = node.unixfs().add_bytes(data.clone()).await.unwrap();
+    let leaves = node.dag().links(&added.cid).await.unwrap();
     node.close().await.unwrap();
+    let is_hurt =
+        |path: &&std::path::PathBuf| std::fs::read(path).unwrap() == data[1 << 20..2 << 20];
     let files = walk(folder.path());
-    let hurt = files
-        .iter()
-        .find(|path| std::fs::read(path).unwrap() == content::bytes(4, 3 << 20)[1 << 20..2 << 20]);
-    std::fs::write(hurt.unwrap(), b"").unwrap();
+    let hurt = files.iter().find(is_hurt).unwrap();
+    let mut bytes = std::fs::read(hurt).unwrap();
+    bytes[500_000] ^= 1;
+    std::fs::write(hurt, bytes).unwrap();
+
     let node = open().await;
-    let found = node.source(&added.cid).get(&leaf).await;
-    assert!(found.is_err() || !found.unwrap().data().is_empty(), "it is told, not given");
+    let source = node.source(&added.cid);
+    let found = source.get(&leaves[1]).await;
+    assert!(matches!(found, Err(Error::Corrupt(cid)) if cid == leaves[1]), "{found:?}");
+    assert_eq!(source.get(&leaves[2]).await.unwrap().data(), &data[2 << 20..]);
+    let all: Result<Vec<Block>, Error> = node.dag().walk(&added.cid).try_collect().await;
+    assert!(matches!(all, Err(Error::Corrupt(_))));
 }
 
 fn walk(at: &std::path::Path) -> Vec<std::path::PathBuf> {

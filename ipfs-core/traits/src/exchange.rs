@@ -105,7 +105,7 @@ pub trait Exchange: Debug + Send + Sync + 'static {
 ///
 /// As [`BlockSource`].
 pub trait Session: BlockSource {
-    /// Names peers that are likely to have the blocks of this session.
+    /// Names peers that are likely to have the blocks.
     fn providers(&self, peers: &[PeerInfo]) {
         let _ = peers;
     }

@@ -57,6 +57,7 @@ use crate::{Error, Result};
 ///     fn sleep_until(&self, t: Instant) -> BoxFuture<'static, ()> {
 ///         let (done, wait) = futures::channel::oneshot::channel();
 ///         std::thread::spawn(move || {
+///             // Without an event loop a thread has to do the waiting.
 ///             std::thread::sleep(t.saturating_duration_since(Instant::now()));
 ///             done.send(())
 ///         });
