@@ -1,6 +1,6 @@
 //! The driver over the network in memory: what an exchange promises, and what a hostile peer tries.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{
     AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt,
@@ -12,8 +12,8 @@ use ipfs_bitswap::{
 };
 use ipfs_traits::{
     Block, BlockSource, Blockstore, BlockstoreExt, Bytes, Cid, CodecTable, Error, Exchange,
-    HashTable, Network, Parts, PeerInfo, Result, Routing, Session, SessionStats, VirtualRuntime,
-    async_trait, conformance,
+    HashTable, Network, Parts, PeerInfo, Result, Routing, Runtime, Session, SessionStats,
+    VirtualRuntime, async_trait, conformance,
     memory::{MemoryHub, MemoryNetwork, MemoryStore, RoutingTable, peer_id},
     network::Stream,
     varint,
@@ -374,7 +374,9 @@ fn a_stream_that_idles_is_closed_and_opened_again_when_there_is_something_to_say
             let (found, mut stream) = futures::join!(asked, heard);
             assert_eq!(found.unwrap(), *block);
             // What else it has to say, and then the end, which is no reset.
+            let heard = place.runtime.now();
             stream.read_to_end(&mut Vec::new()).await.unwrap();
+            assert!(place.runtime.now() - heard <= Duration::from_secs(60));
         }
     });
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipfs_core::{
-    Block, Cid, CodecTable, Error, HashTable, Ipld, Prefix, Result, codes, standard_codecs,
+    Block, Cid, CodecTable, Error, HashTable, Ipld, Path, Prefix, Result, codes, standard_codecs,
 };
 
 use crate::support::{self, Report, bytes, hex, to_hex};
@@ -204,4 +204,35 @@ fn depth_is_bounded_in_every_codec() {
     let cid = Prefix::v1(codes::DAG_CBOR, codes::SHA2_256).cid(&deep, &codecs.1).unwrap();
     let codec = codecs.0.of(&cid).unwrap();
     refused(codec.links(&cid, &deep, &mut |link| links.push(link))).unwrap();
+}
+
+/// What boxo makes of the text of paths. Bare CIDs are paths here, as on Kubo's command line; a path
+/// is printed without a slash at its end.
+#[test]
+fn content_paths() {
+    let mut report = Report::new("paths/content_paths.tsv");
+    for case in support::table("paths/content_paths.tsv") {
+        let (input, expected) = (&case["input"], &case["expected"]);
+        match &case["op"] {
+            "NewPath" if input.starts_with("/ipns") => report.left_out("/ipns comes with naming"),
+            "NewPath" if expected.starts_with("ERROR") && bare(input) => {
+                report.left_out("a bare CID is a path here");
+            }
+            "NewPath" if expected.starts_with("ERROR") => {
+                report.ran(case.id(), refused(input.parse::<Path>()));
+            }
+            "NewPath" => {
+                let printed = expected.split(' ').next().unwrap_or_default().trim_end_matches('/');
+                let found = input.parse::<Path>().map(|path| path.to_string());
+                report.same(case.id(), found.map_err(|e| e.to_string()), Ok(printed.to_owned()));
+            }
+            "NewPathFromURI" => report.left_out("URIs are not read"),
+            _ => report.left_out("dots are refused here, and names joined one by one"),
+        }
+    }
+    report.finish();
+}
+
+fn bare(text: &str) -> bool {
+    text.split('/').next().is_some_and(|first| first.parse::<Cid>().is_ok())
 }
