@@ -1,0 +1,92 @@
+//! Finding bytes, and the lines of a header.
+
+/// Where `needle` first stands, eight bytes at a time.
+pub(crate) fn find(needle: u8, bytes: &[u8]) -> Option<usize> {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let mut words = bytes.chunks_exact(8);
+    let mut at = 0;
+    let found = 'found: {
+        for word in &mut words {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(word);
+            // A byte that is the needle becomes zero, and a zero shows in its highest bit.
+            let zeroes = u64::from_le_bytes(eight) ^ (LOW * u64::from(needle));
+            let hits = zeroes.wrapping_sub(LOW) & !zeroes & HIGH;
+            if hits != 0 {
+                break 'found Some(at + hits.trailing_zeros() as usize / 8);
+            }
+            at += 8;
+        }
+        words.remainder().iter().position(|byte| *byte == needle).map(|place| at + place)
+    };
+    work::add(found.map_or(bytes.len(), |place| place + 1));
+    found
+}
+
+/// The first line, without its end, and what follows it. The last one may lack its end.
+pub(crate) fn line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match find(b'\n', bytes) {
+        Some(end) => (&bytes[..end], &bytes[end + 1..]),
+        None => (bytes, &[]),
+    }
+}
+
+/// The length of a header: everything before its first empty line, or all.
+pub(crate) fn header_len(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while at < bytes.len() && bytes[at] != b'\n' {
+        at += find(b'\n', &bytes[at..]).map_or(bytes.len() - at, |end| end + 1);
+    }
+    at
+}
+
+/// How many bytes were looked at, so that tests see work and need no clock.
+pub(crate) mod work {
+    #[cfg(test)]
+    thread_local! {
+        static DONE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    #[cfg(test)]
+    pub(crate) fn add(bytes: usize) {
+        DONE.set(DONE.get() + bytes);
+    }
+
+    #[cfg(not(test))]
+    #[inline(always)]
+    pub(crate) const fn add(_: usize) {}
+
+    /// What was done since the last call, on this thread.
+    #[cfg(test)]
+    pub(crate) fn take() -> usize {
+        DONE.replace(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_first_wherever_it_stands() {
+        for len in 0..40 {
+            for at in 0..len {
+                let mut bytes = vec![b'\x0b'; len];
+                bytes[at] = b'\n';
+                bytes[len - 1] = b'\n';
+                assert_eq!(find(b'\n', &bytes), Some(at.min(len - 1)), "{at} of {len}");
+            }
+            assert_eq!(find(b'\n', &vec![0x8a; len]), None);
+            assert_eq!(find(0, &vec![1; len]), None);
+        }
+    }
+
+    #[test]
+    fn a_header_ends_at_its_first_empty_line() {
+        assert_eq!(header_len(b"a\nb\n\nmessage\n\n"), 4);
+        assert_eq!(header_len(b"\n"), 0);
+        assert_eq!(header_len(b"a\nb"), 3);
+        assert_eq!(header_len(b"a\n"), 2);
+    }
+}

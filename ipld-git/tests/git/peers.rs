@@ -1,0 +1,1 @@
+//! Programs of others, which read the same objects.
