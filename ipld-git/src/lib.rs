@@ -33,7 +33,7 @@
 //! |---|---|
 //! | [`Object`], [`Blob`], [`Tree`], [`Commit`], [`Tag`] | objects, read in place |
 //! | [`Entry`], [`Mode`], [`Person`], [`Header`], [`MergeTag`] | their parts |
-//! | [`links_as`], [`Object::links`] | the objects that an object names |
+//! | [`links_as`], [`Object::links`], [`Walk`] | the objects that an object names |
 //! | [`CommitBuilder`], [`TreeBuilder`], [`TagBuilder`], [`blob()`] | new objects |
 //! | [`decode_as`], [`encode_as`] | the data model |
 //! | [`GitCodec`], [`GitSha1`], [`GitSha256`] | the codec, for a table of codecs |
@@ -80,12 +80,15 @@ mod links;
 mod loose;
 mod object;
 mod person;
+#[cfg(feature = "repository")]
+pub mod repository;
 mod scan;
 mod tag;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod value;
+mod walk;
 
 #[cfg(feature = "zlib")]
 pub use self::loose::{deflate, inflate};
@@ -104,4 +107,5 @@ pub use self::{
     tag::Tag,
     tree::{Entries, Entry, Mode, Tree, compare_names},
     value::{decode_as, encode_as},
+    walk::Walk,
 };

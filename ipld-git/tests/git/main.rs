@@ -12,6 +12,8 @@ mod hostile;
 mod memory;
 mod odd;
 mod peers;
+#[cfg(feature = "repository")]
+mod repository;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
 mod value;
