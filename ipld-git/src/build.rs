@@ -6,7 +6,7 @@ mod tree;
 
 pub(crate) use self::tree::write_entry;
 pub use self::{commit::CommitBuilder, tag::TagBuilder, tree::TreeBuilder};
-use crate::{ObjectFormat, ObjectId, Result, error::value};
+use crate::{ObjectFormat, ObjectId, Result, error::value, scan::find};
 
 /// An id in an object whose ids have this format.
 fn check_format(format: ObjectFormat, id: &ObjectId, field: &'static str) -> Result<()> {
@@ -18,7 +18,7 @@ fn check_format(format: ObjectFormat, id: &ObjectId, field: &'static str) -> Res
 
 /// Text that stands in one line.
 fn check_line(text: &[u8], field: &'static str) -> Result<()> {
-    match text.iter().any(|byte| matches!(byte, b'\n' | 0)) {
+    match find(b'\n', text).is_some() || find(0, text).is_some() {
         true => Err(value(field, "it holds a line feed or a NUL")),
         false => Ok(()),
     }
@@ -26,7 +26,7 @@ fn check_line(text: &[u8], field: &'static str) -> Result<()> {
 
 /// Text that git's tools would cut off at a NUL.
 fn check_text(text: &[u8], field: &'static str) -> Result<()> {
-    match text.contains(&0) {
+    match find(0, text).is_some() {
         true => Err(value(field, "it holds a NUL")),
         false => Ok(()),
     }

@@ -96,9 +96,14 @@ pub struct ObjectId {
 
 impl ObjectId {
     /// `bytes` has the length that the format wants.
+    #[inline]
     pub(crate) fn new(format: ObjectFormat, bytes: &[u8]) -> Self {
         let mut id = Self { format, bytes: [0; 32] };
-        id.bytes[..format.id_len()].copy_from_slice(bytes);
+        // Apart, so that each length is known where it is copied.
+        match format {
+            ObjectFormat::Sha1 => id.bytes[..20].copy_from_slice(bytes),
+            ObjectFormat::Sha256 => id.bytes.copy_from_slice(bytes),
+        }
         id
     }
 
@@ -130,6 +135,7 @@ impl ObjectId {
     }
 
     /// The id in the digits at the beginning of `text`.
+    #[inline]
     pub(crate) fn read(format: ObjectFormat, text: &[u8]) -> Option<Self> {
         let mut id = Self { format, bytes: [0; 32] };
         let digits = text.get(..2 * format.id_len())?;
@@ -148,16 +154,19 @@ impl ObjectId {
     }
 
     /// The 20 or 32 bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.format.id_len()]
     }
 
     /// Appends the digits.
     pub(crate) fn write_hex(&self, out: &mut Vec<u8>) {
-        for byte in self.as_bytes() {
-            out.push(HEX[usize::from(byte >> 4)]);
-            out.push(HEX[usize::from(byte & 0xf)]);
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(&self.bytes) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 0xf)];
         }
+        out.extend_from_slice(&digits[..2 * self.format.id_len()]);
     }
 }
 
@@ -196,8 +205,13 @@ impl fmt::Debug for ObjectId {
 }
 
 /// The CID of a git object: version 1, `git-raw`, with the id as SHA-1 or SHA2-256 digest.
+#[inline]
 pub fn cid_of(id: &ObjectId) -> Cid {
-    let digest = Multihash::wrap(id.format.hash_code(), id.as_bytes());
+    // Apart, so that each length is known where it is copied.
+    let digest = match id.format {
+        ObjectFormat::Sha1 => Multihash::wrap(SHA1, &id.bytes[..20]),
+        ObjectFormat::Sha256 => Multihash::wrap(SHA2_256, &id.bytes),
+    };
     Cid::new_v1(GIT_RAW, digest.expect("an id is shorter than the longest digest"))
 }
 

@@ -1,6 +1,6 @@
 //! Who did something, and when: the lines of authors, committers and taggers.
 
-use crate::{Error, Result, error::value};
+use crate::{Error, Result, error::value, scan::find};
 
 /// What stands behind `author`, `committer` or `tagger`: `name <email> seconds timezone`.
 ///
@@ -24,16 +24,16 @@ impl<'a> Person<'a> {
     ///
     /// A line without `<`, or without `>` behind it, names nobody: git finds no person in it either.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
-        let open = line.iter().position(|byte| *byte == b'<')?;
+        let open = find(b'<', line)?;
         let name = line[..open].strip_suffix(b" ").unwrap_or(&line[..open]);
         let behind = &line[open + 1..];
-        let email = &behind[..behind.iter().position(|byte| *byte == b'>')?];
-        let last = behind.iter().rposition(|byte| *byte == b'>')?;
-        let mut words = behind[last + 1..]
-            .split(|byte| byte.is_ascii_whitespace())
-            .filter(|word| !word.is_empty());
-        let date = words.next().unwrap_or_default();
-        let timezone = words.next().unwrap_or_default();
+        let close = find(b'>', behind)?;
+        let (email, mut rest) = (&behind[..close], &behind[close + 1..]);
+        while let Some(close) = find(b'>', rest) {
+            rest = &rest[close + 1..];
+        }
+        let (date, rest) = word(rest);
+        let (timezone, _) = word(rest);
         Some(Self { name, email, date, timezone })
     }
 
@@ -69,6 +69,13 @@ impl<'a> Person<'a> {
     }
 }
 
+/// The first word, and what follows it.
+fn word(text: &[u8]) -> (&[u8], &[u8]) {
+    let text = text.trim_ascii_start();
+    let end = text.iter().position(u8::is_ascii_whitespace);
+    text.split_at(end.unwrap_or(text.len()))
+}
+
 /// A person to write: what [`CommitBuilder`](crate::CommitBuilder) and
 /// [`TagBuilder`](crate::TagBuilder) take.
 ///
@@ -81,33 +88,33 @@ impl<'a> Person<'a> {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PersonBuf {
-    name: Vec<u8>,
-    email: Vec<u8>,
-    date: Vec<u8>,
-    timezone: Vec<u8>,
+    /// Name, email, date and time zone, one behind the other, and where the first three end.
+    text: Vec<u8>,
+    ends: [usize; 3],
 }
 
 impl PersonBuf {
     /// A person, at a time in seconds since 1970, in a time zone that is so many minutes ahead of
     /// UTC.
-    pub fn new(
-        name: impl Into<Vec<u8>>,
-        email: impl Into<Vec<u8>>,
-        seconds: i64,
-        offset: i32,
-    ) -> Self {
+    pub fn new(name: impl AsRef<[u8]>, email: impl AsRef<[u8]>, seconds: i64, offset: i32) -> Self {
         let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs());
-        Self {
-            name: name.into(),
-            email: email.into(),
-            date: seconds.to_string().into(),
-            timezone: format!("{sign}{:02}{:02}", minutes / 60, minutes % 60).into(),
-        }
+        Self::from(Person {
+            name: name.as_ref(),
+            email: email.as_ref(),
+            date: seconds.to_string().as_bytes(),
+            timezone: format!("{sign}{:02}{:02}", minutes / 60, minutes % 60).as_bytes(),
+        })
     }
 
     /// A view of it.
     pub fn as_person(&self) -> Person<'_> {
-        Person { name: &self.name, email: &self.email, date: &self.date, timezone: &self.timezone }
+        let [name, email, date] = self.ends;
+        Person {
+            name: &self.text[..name],
+            email: &self.text[name..email],
+            date: &self.text[email..date],
+            timezone: &self.text[date..],
+        }
     }
 
     /// Appends the line, if it is one that git accepts and reads as these parts.
@@ -115,13 +122,14 @@ impl PersonBuf {
         let start = out.len();
         self.as_person().write(out);
         let line = &out[start..];
-        if line.iter().any(|byte| matches!(byte, b'\n' | 0)) {
+        if find(b'\n', line).is_some() || find(0, line).is_some() {
             return Err(value(field, "it holds a line feed or a NUL"));
         }
         if Person::parse(line) != Some(self.as_person()) {
             return Err(value(field, "its parts cannot be told apart, or it has no date"));
         }
-        if self.date.is_empty() || self.timezone.is_empty() {
+        let person = self.as_person();
+        if person.date.is_empty() || person.timezone.is_empty() {
             return Err(value(field, "it has no date or no time zone"));
         }
         Ok(())
@@ -130,12 +138,11 @@ impl PersonBuf {
 
 impl From<Person<'_>> for PersonBuf {
     fn from(person: Person<'_>) -> Self {
-        Self {
-            name: person.name.into(),
-            email: person.email.into(),
-            date: person.date.into(),
-            timezone: person.timezone.into(),
-        }
+        let name = person.name.len();
+        let email = name + person.email.len();
+        let date = email + person.date.len();
+        let text = [person.name, person.email, person.date, person.timezone].concat();
+        Self { text, ends: [name, email, date] }
     }
 }
 

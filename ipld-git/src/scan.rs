@@ -1,24 +1,23 @@
 //! Finding bytes, and the lines of a header.
 
 /// Where `needle` first stands, eight bytes at a time.
+#[inline]
 pub(crate) fn find(needle: u8, bytes: &[u8]) -> Option<usize> {
     const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let mut words = bytes.chunks_exact(8);
-    let mut at = 0;
-    let found = 'found: {
-        for word in &mut words {
-            let mut eight = [0; 8];
-            eight.copy_from_slice(word);
-            // A byte that is the needle becomes zero, and a zero shows in its highest bit.
-            let zeroes = u64::from_le_bytes(eight) ^ (LOW * u64::from(needle));
-            let hits = zeroes.wrapping_sub(LOW) & !zeroes & HIGH;
-            if hits != 0 {
-                break 'found Some(at + hits.trailing_zeros() as usize / 8);
-            }
-            at += 8;
+    let mut rest = bytes;
+    let found = loop {
+        let Some((word, behind)) = rest.split_first_chunk() else {
+            let place = rest.iter().position(|byte| *byte == needle);
+            break place.map(|place| bytes.len() - rest.len() + place);
+        };
+        // A byte that is the needle becomes zero, and a zero shows in its highest bit.
+        let zeroes = u64::from_le_bytes(*word) ^ (LOW * u64::from(needle));
+        let hits = zeroes.wrapping_sub(LOW) & !zeroes & HIGH;
+        if hits != 0 {
+            break Some(bytes.len() - rest.len() + hits.trailing_zeros() as usize / 8);
         }
-        words.remainder().iter().position(|byte| *byte == needle).map(|place| at + place)
+        rest = behind;
     };
     work::add(found.map_or(bytes.len(), |place| place + 1));
     found

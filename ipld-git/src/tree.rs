@@ -22,7 +22,7 @@ impl<'a> Tree<'a> {
     pub(crate) fn new(raw: Raw<'a>) -> Result<Self> {
         let mut rest = raw.content();
         while !rest.is_empty() {
-            rest = Entry::read(raw.format, rest)?.1;
+            rest = split(raw.format, rest)?.3;
         }
         Ok(Self { raw })
     }
@@ -54,9 +54,40 @@ impl<'a> Iterator for Entries<'a> {
 
     fn next(&mut self) -> Option<Entry<'a>> {
         // The tree was checked when it was parsed; its end is the only thing that is no entry.
-        let (entry, rest) = Entry::read(self.format, self.rest).ok()?;
+        let (mode, name, id, rest) = split(self.format, self.rest).ok()?;
         self.rest = rest;
-        Some(entry)
+        Some(Entry { mode, name, id: ObjectId::new(self.format, id) })
+    }
+}
+
+/// How many octal digits `bytes` begin with, where a space follows them.
+#[inline(always)]
+fn mode_len(bytes: &[u8]) -> Option<usize> {
+    // Nearly all are one of these.
+    if bytes.starts_with(b"100644 ") || bytes.starts_with(b"100755 ") {
+        return Some(6);
+    }
+    if bytes.starts_with(b"40000 ") {
+        return Some(5);
+    }
+    let digits = bytes.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
+    (digits > 0 && bytes.get(digits) == Some(&b' ')).then_some(digits)
+}
+
+/// The mode, the name and the id of the entry at the start of `bytes`, and what follows it.
+#[inline(always)]
+fn split(format: ObjectFormat, bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8], &[u8])> {
+    let wrong = |reason| malformed(Kind::Tree, reason);
+    let digits = mode_len(bytes).ok_or_else(|| wrong("an entry has no octal mode"))?;
+    let (mode, rest) = (&bytes[..digits], &bytes[digits + 1..]);
+    let end = find(0, rest).ok_or_else(|| wrong("a name has no end"))?;
+    if end == 0 {
+        return Err(wrong("an entry has no name"));
+    }
+    let (name, rest) = (&rest[..end], &rest[end + 1..]);
+    match rest.split_at_checked(format.id_len()) {
+        Some((id, rest)) => Ok((mode, name, id, rest)),
+        None => Err(wrong("the id of an entry is cut off")),
     }
 }
 
@@ -71,26 +102,7 @@ pub struct Entry<'a> {
     pub id: ObjectId,
 }
 
-impl<'a> Entry<'a> {
-    /// The entry at the start of `bytes`, and what follows it.
-    fn read(format: ObjectFormat, bytes: &'a [u8]) -> Result<(Self, &'a [u8])> {
-        let wrong = |reason| malformed(Kind::Tree, reason);
-        let digits = bytes.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
-        if digits == 0 || bytes.get(digits) != Some(&b' ') {
-            return Err(wrong("an entry has no octal mode"));
-        }
-        let (mode, rest) = (&bytes[..digits], &bytes[digits + 1..]);
-        let end = find(0, rest).ok_or_else(|| wrong("a name has no end"))?;
-        if end == 0 {
-            return Err(wrong("an entry has no name"));
-        }
-        let (name, rest) = (&rest[..end], &rest[end + 1..]);
-        let (id, rest) = rest
-            .split_at_checked(format.id_len())
-            .ok_or_else(|| wrong("the id of an entry is cut off"))?;
-        Ok((Self { mode, name, id: ObjectId::new(format, id) }, rest))
-    }
-
+impl Entry<'_> {
     /// The mode as a number.
     pub fn mode(&self) -> Mode {
         // Digits too many fall out at the left, as they do in git.

@@ -33,9 +33,18 @@ struct NewEntry {
     id: ObjectId,
 }
 
-/// The modes that git writes, and the one that it wrote once.
-const MODES: [Mode; 6] =
-    [Mode::TREE, Mode::FILE, Mode::EXECUTABLE, Mode::GROUP_WRITABLE, Mode::LINK, Mode::SUBMODULE];
+/// The modes that git writes, and the one that it wrote once: octal, without zeroes in front.
+const fn mode_text(mode: Mode) -> Option<&'static [u8]> {
+    Some(match mode {
+        Mode::TREE => b"40000",
+        Mode::FILE => b"100644",
+        Mode::EXECUTABLE => b"100755",
+        Mode::GROUP_WRITABLE => b"100664",
+        Mode::LINK => b"120000",
+        Mode::SUBMODULE => b"160000",
+        _ => return None,
+    })
+}
 
 impl TreeBuilder {
     /// An empty tree.
@@ -70,7 +79,9 @@ impl TreeBuilder {
         let mut out = Vec::with_capacity(self.names.len() + 40 * sorted.len());
         for entry in &sorted {
             self.check(entry, name(entry))?;
-            write_entry(&mode_text(entry.mode), name(entry), &entry.id, &mut out);
+            let mode = mode_text(entry.mode);
+            let mode = mode.ok_or_else(|| value("mode", "git has no such mode"))?;
+            write_entry(mode, name(entry), &entry.id, &mut out);
         }
         self.check_twice(&sorted)?;
         Ok(with_header(Kind::Tree, &out))
@@ -78,9 +89,6 @@ impl TreeBuilder {
 
     fn check(&self, entry: &NewEntry, name: &[u8]) -> Result<()> {
         check_format(self.format, &entry.id, "entry")?;
-        if !MODES.contains(&entry.mode) {
-            return Err(value("mode", "git has no such mode"));
-        }
         let refused = matches!(name, b"" | b"." | b"..") || name.eq_ignore_ascii_case(b".git");
         if refused || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
             return Err(value("name", "git refuses it"));
@@ -99,11 +107,6 @@ impl TreeBuilder {
         }
         if twice { Err(value("name", "it stands there twice")) } else { Ok(()) }
     }
-}
-
-/// Octal, without zeroes in front.
-fn mode_text(mode: Mode) -> Vec<u8> {
-    format!("{:o}", mode.0).into_bytes()
 }
 
 pub(crate) fn write_entry(mode: &[u8], name: &[u8], id: &ObjectId, out: &mut Vec<u8>) {

@@ -7,7 +7,10 @@ use crate::{MergeTag, ObjectId, Person, Result, cid_of, error::value, id_of};
 
 /// Text as a string. What is not UTF-8 in it is replaced, and then shows as odd.
 pub(super) fn text(bytes: &[u8]) -> Ipld {
-    Ipld::String(String::from_utf8_lossy(bytes).into_owned())
+    Ipld::String(match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    })
 }
 
 pub(super) fn link(id: &ObjectId) -> Ipld {
@@ -39,7 +42,12 @@ pub(super) fn map<const N: usize>(fields: [(&str, Ipld); N]) -> Ipld {
 }
 
 pub(super) fn entries<const N: usize>(fields: [(&str, Ipld); N]) -> Map {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    // One by one, in order: to collect them would allocate a list first, and there are many maps.
+    let mut map = Map::new();
+    for (name, value) in fields {
+        map.insert(name.to_owned(), value);
+    }
+    map
 }
 
 pub(super) fn get<'a>(map: &'a Map, field: &'static str) -> Result<&'a Ipld> {
