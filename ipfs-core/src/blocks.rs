@@ -68,10 +68,20 @@ impl Blocks {
     ///
     /// [`Error::Limit`] for a larger one; what the store says.
     pub async fn put(&self, block: Block) -> Result<()> {
-        if block.len() > limits::MAX_BLOCK {
-            return Err(Error::limit("bytes of a block", limits::MAX_BLOCK, block.len()));
+        self.put_many(&[block]).await
+    }
+
+    /// Stores blocks, each of at most 2 MiB: much faster than one by one. They are durable after the
+    /// next [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`] for a larger one, and then none is stored; what the store says.
+    pub async fn put_many(&self, blocks: &[Block]) -> Result<()> {
+        if let Some(large) = blocks.iter().find(|block| block.len() > limits::MAX_BLOCK) {
+            return Err(Error::limit("bytes of a block", limits::MAX_BLOCK, large.len()));
         }
-        self.put_large(block).await
+        self.write(blocks).await
     }
 
     /// Stores a block of up to 64 MiB. Beyond 2 MiB no other node can fetch it by bitswap.
@@ -80,12 +90,15 @@ impl Blocks {
     ///
     /// [`Error::Limit`] for a larger one; what the store says.
     pub async fn put_large(&self, block: Block) -> Result<()> {
-        let block = std::slice::from_ref(&block);
+        self.write(&[block]).await
+    }
+
+    async fn write(&self, blocks: &[Block]) -> Result<()> {
         match self.node.given_hold() {
-            Some(hold) => self.node.write(hold, block).await,
+            Some(hold) => self.node.write(hold, blocks).await,
             None => {
-                self.node.guarded().put_many(block).await?;
-                self.node.notify(block).await;
+                self.node.guarded().put_many(blocks).await?;
+                self.node.notify(blocks).await;
                 Ok(())
             }
         }

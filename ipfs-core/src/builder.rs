@@ -151,8 +151,20 @@ impl Builder {
         self
     }
 
+    /// Adds a codec of `ipld_core` for CIDs of one hash function; for them it comes before the one
+    /// of the multicodec alone.
+    pub fn codec_for<C>(self, hash: u64, codec: C) -> Self
+    where
+        C: ipld_core::codec::Codec<Ipld> + 'static,
+        C::Error: fmt::Display,
+        C::LinksError: fmt::Display,
+    {
+        drop(codec);
+        self.codec_with_for(hash, Static::<C>::new())
+    }
+
     /// Adds a codec for CIDs of one hash function.
-    pub fn codec_for(mut self, hash: u64, codec: impl Codec) -> Self {
+    pub fn codec_with_for(mut self, hash: u64, codec: impl Codec) -> Self {
         self.codecs.insert_for(hash, codec);
         self
     }

@@ -12,6 +12,7 @@ mod crash;
 #[path = "../../../ipfs-blockstore/tests/support/faulty.rs"]
 mod faulty;
 mod fixtures;
+mod git;
 mod kubo;
 mod network;
 mod node;

@@ -315,7 +315,7 @@ async fn parts_of_ones_own_go_in_through_the_builder() {
         .exchange(OfflineExchange)
         .codec(serde_ipld_dagcbor::codec::DagCborCodec)
         .codec_with(Text::Upper)
-        .codec_for(HALF, Text::Lower)
+        .codec_with_for(HALF, Text::Lower)
         .hash(Half)
         .offline();
     let node = node.spawn().await.unwrap();

@@ -104,7 +104,11 @@ fn decoded_go() {
 
 /// It knows neither SSH signatures, which are whole in our value, nor empty ones, which are lines like
 /// others, nor SHA-256.
-fn right_where_go_fails(format: ObjectFormat, error: &str, ours: &Ipld) -> Result<(), String> {
+pub(crate) fn right_where_go_fails(
+    format: ObjectFormat,
+    error: &str,
+    ours: &Ipld,
+) -> Result<(), String> {
     if error.starts_with("sha256") {
         return match format {
             ObjectFormat::Sha256 => Ok(()),
@@ -128,7 +132,7 @@ fn lines(commit: &Ipld) -> Vec<&str> {
         .collect()
 }
 
-fn without_odd(value: &Ipld) -> Value {
+pub(crate) fn without_odd(value: &Ipld) -> Value {
     let mut json = to_json(value);
     if let Value::Object(map) = &mut json {
         map.remove("");
@@ -137,7 +141,7 @@ fn without_odd(value: &Ipld) -> Value {
 }
 
 /// Its absent encoding and signature are null, and a tagger that is not there has empty parts.
-fn as_ours(mut node: Value) -> Value {
+pub(crate) fn as_ours(mut node: Value) -> Value {
     if let Value::Object(map) = &mut node {
         let nobody = |value: &Value| {
             value.as_object().is_some_and(|parts| parts.values().all(|part| part == ""))

@@ -8,6 +8,7 @@
 
 mod fixtures;
 mod hostile;
+mod made;
 #[path = "../../../ipfs-core/traits/tests/support/memory.rs"]
 mod memory;
 mod odd;

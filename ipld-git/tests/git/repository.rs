@@ -13,7 +13,8 @@ use ipld_git::{
 };
 
 use crate::{
-    peers::git,
+    made,
+    peers::{git, objects},
     support::{self, Case, Report, bytes, text},
 };
 
@@ -138,6 +139,38 @@ fn a_repository_comes_back() {
             ]);
             assert_eq!(listed.lines().count(), all(&from).len(), "{}", case.id());
         }
+    }
+}
+
+/// Loose objects and packs with deltas, as git itself makes them.
+#[test]
+fn what_git_has_is_what_is_read() {
+    let Some(git) = git() else { return println!("git is not here") };
+    let folder = tempfile::tempdir().unwrap();
+    for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
+        let path = folder.path().join(format.to_string());
+        let made = made::repository(&git, &path, format);
+        let repository = Repository::open(&path).unwrap();
+        let dumped = objects(&made.dump());
+        assert_eq!(repository.ids().unwrap().count(), dumped.len());
+        for (id, bytes) in &dumped {
+            assert!(repository.read(&id.parse().unwrap()).unwrap() == *bytes, "{id}");
+        }
+        let shown = made.run(&["show-ref"]);
+        let ours = repository.references().unwrap();
+        let ours: Vec<String> = ours.iter().map(|(name, id)| format!("{id} {name}")).collect();
+        assert_eq!(ours, shown.lines().collect::<Vec<_>>());
+        let head = made.run(&["rev-parse", "HEAD"]);
+        assert_eq!(repository.head().unwrap().unwrap().to_string(), head.trim_end());
+        let deltas = made.run(&["count-objects", "-v"]);
+        assert!(!deltas.contains("in-pack: 0") && !deltas.contains("count: 0"), "{deltas}");
+        // A linked work tree has its own HEAD, and shares all else.
+        let linked = folder.path().join(format!("{format}-linked"));
+        made.run(&["worktree", "add", "-q", "--detach", linked.to_str().unwrap(), "HEAD~1"]);
+        let linked = Repository::open(&linked).unwrap();
+        let parent = made.run(&["rev-parse", "HEAD~1"]);
+        assert_eq!(linked.head().unwrap().unwrap().to_string(), parent.trim_end());
+        assert_eq!(linked.references().unwrap(), repository.references().unwrap());
     }
 }
 
