@@ -7,15 +7,18 @@ use crate::{
 /// A git object, read in place.
 ///
 /// Its bytes are those that git hashes: `type SP size NUL` and the content. All that is given out
-/// borrows them; with a [`bytes::Bytes`] at hand, [`Bytes::slice_ref`](bytes::Bytes::slice_ref)
-/// turns what was given out into a handle that shares its memory.
+/// borrows them; where they are a `bytes::Bytes`, its `slice_ref` turns what was given out into a
+/// handle that shares their memory.
 ///
 /// ```
+/// use bytes::Bytes;
 /// use ipld_git::{Object, ObjectFormat};
 ///
-/// let object = Object::parse(ObjectFormat::Sha1, b"blob 5\0hello")?;
+/// let block = Bytes::from_static(b"blob 5\0hello");
+/// let object = Object::parse(ObjectFormat::Sha1, &block)?;
 /// let Object::Blob(blob) = object else { unreachable!() };
-/// assert_eq!(blob.content(), b"hello");
+/// let content: Bytes = block.slice_ref(blob.content());
+/// assert_eq!(content, "hello");
 /// assert_eq!(object.id()?.to_string(), "b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0");
 /// # Ok::<(), ipld_git::Error>(())
 /// ```

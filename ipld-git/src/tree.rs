@@ -22,7 +22,7 @@ impl<'a> Tree<'a> {
     pub(crate) fn new(raw: Raw<'a>) -> Result<Self> {
         let mut rest = raw.content();
         while !rest.is_empty() {
-            rest = split(raw.format, rest)?.3;
+            rest = split(raw.format, rest)?.rest;
         }
         Ok(Self { raw })
     }
@@ -54,7 +54,7 @@ impl<'a> Iterator for Entries<'a> {
 
     fn next(&mut self) -> Option<Entry<'a>> {
         // The tree was checked when it was parsed; its end is the only thing that is no entry.
-        let (mode, name, id, rest) = split(self.format, self.rest).ok()?;
+        let Parts { mode, name, id, rest } = split(self.format, self.rest).ok()?;
         self.rest = rest;
         Some(Entry { mode, name, id: ObjectId::new(self.format, id) })
     }
@@ -74,9 +74,17 @@ fn mode_len(bytes: &[u8]) -> Option<usize> {
     (digits > 0 && bytes.get(digits) == Some(&b' ')).then_some(digits)
 }
 
-/// The mode, the name and the id of the entry at the start of `bytes`, and what follows it.
+/// An entry, and what follows it.
+struct Parts<'a> {
+    mode: &'a [u8],
+    name: &'a [u8],
+    id: &'a [u8],
+    rest: &'a [u8],
+}
+
+/// The entry at the start of `bytes`.
 #[inline(always)]
-fn split(format: ObjectFormat, bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8], &[u8])> {
+fn split(format: ObjectFormat, bytes: &[u8]) -> Result<Parts<'_>> {
     let wrong = |reason| malformed(Kind::Tree, reason);
     let digits = mode_len(bytes).ok_or_else(|| wrong("an entry has no octal mode"))?;
     let (mode, rest) = (&bytes[..digits], &bytes[digits + 1..]);
@@ -86,7 +94,7 @@ fn split(format: ObjectFormat, bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8], &[u
     }
     let (name, rest) = (&rest[..end], &rest[end + 1..]);
     match rest.split_at_checked(format.id_len()) {
-        Some((id, rest)) => Ok((mode, name, id, rest)),
+        Some((id, rest)) => Ok(Parts { mode, name, id, rest }),
         None => Err(wrong("the id of an entry is cut off")),
     }
 }

@@ -103,12 +103,19 @@ impl NewRepository {
     }
 
     /// Says of these commits that their parents are left out on purpose, as in what `git clone
-    /// --depth` makes.
+    /// --depth` makes. Without any it says that nothing is.
     ///
     /// # Errors
     ///
     /// [`Error::Io`].
     pub fn set_shallow(&self, commits: &[ObjectId]) -> Result<()> {
+        if commits.is_empty() {
+            let path = self.path.join("shallow");
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path)(error)),
+                _ => Ok(()),
+            };
+        }
         let lines: String = commits.iter().map(|id| format!("{id}\n")).collect();
         self.write_file("shallow".as_ref(), lines.as_bytes())
     }

@@ -17,21 +17,19 @@ use crate::{
 /// entries from the first that stands elsewhere to the last. Those that are in the map are only
 /// named there; those that cannot be, because of their name, are there in full.
 pub(super) fn read(tree: &Tree<'_>) -> Map {
-    let mut map = Map::new();
-    let (mut ordinary, mut last) = (true, None);
+    let (mut named, mut ordinary, mut last) = (Vec::new(), true, None);
     for entry in tree.entries() {
-        let Ok(name) = std::str::from_utf8(entry.name) else {
-            ordinary = false;
-            continue;
-        };
+        match std::str::from_utf8(entry.name) {
+            Ok(name) => named.push((name.to_owned(), about(&entry))),
+            Err(_) => ordinary = false,
+        }
         ordinary &= last.is_none_or(|last| order(&last, &entry) == Ordering::Less);
         last = Some(entry);
-        if !map.contains_key(name) {
-            map.insert(name.into(), about(&entry));
-        } else {
-            ordinary = false;
-        }
     }
+    let count = named.len();
+    // Of several with one name the last stays that a map is made of: backwards, the first.
+    let mut map: Map = named.into_iter().rev().collect();
+    ordinary &= map.len() == count;
     if !ordinary {
         map.insert(ODD.into(), odd(tree));
     }

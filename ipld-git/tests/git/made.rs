@@ -142,6 +142,9 @@ fn signed_by_ssh(git: &Git, folder: &Path) {
 }
 
 fn signed_by_openpgp(git: &Git, folder: &Path) {
+    if !cfg!(unix) {
+        return println!("nothing is signed by OpenPGP here");
+    }
     // Its socket must have a short path.
     let home = tempfile::tempdir().unwrap();
     let path = home.path().to_str().unwrap();

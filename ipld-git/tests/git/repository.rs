@@ -116,9 +116,7 @@ fn a_repository_comes_back() {
             new.set_reference(name, id).unwrap();
         }
         let shallow = from.shallow().unwrap();
-        if !shallow.is_empty() {
-            new.set_shallow(&shallow).unwrap();
-        }
+        new.set_shallow(&shallow).unwrap();
         let to = Repository::open(to.path()).unwrap();
         assert_eq!(to.shallow().unwrap(), shallow);
         assert_eq!(to.references().unwrap(), references, "{}", case.id());

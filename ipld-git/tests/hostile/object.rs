@@ -5,6 +5,7 @@ use ipld_core::{codec::Codec, ipld::Ipld};
 use ipld_git::{GitCodec, Kind, Object, ObjectFormat, decode_as, encode_as, links_as, with_header};
 
 /// Reads `content` as an object of this type, in both formats.
+#[allow(dead_code, reason = "each fuzz target uses a part of it")]
 pub(crate) fn content(kind: Kind, content: &[u8]) {
     object(&with_header(kind, content));
 }
