@@ -17,6 +17,11 @@ impl<'a> Blob<'a> {
         &self.raw
     }
 
+    /// All of it, header included: what git hashes.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.raw.bytes
+    }
+
     /// The content of the file, or the target of the symbolic link.
     pub fn content(&self) -> &'a [u8] {
         self.raw.content()

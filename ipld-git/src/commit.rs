@@ -21,6 +21,8 @@ pub struct Commit<'a> {
     parents: usize,
     others: usize,
     header: usize,
+    /// Whether there is a header of that name: most commits need not be searched for it.
+    merges_tags: bool,
 }
 
 const TREE: &[u8] = b"tree ";
@@ -51,12 +53,20 @@ impl<'a> Commit<'a> {
             let (_, len) = id_line(format, PARENT, &content[others..]).ok_or_else(no_parent)?;
             others += len;
         }
-        let header = others + header_len(&content[others..]);
-        Ok(Self { raw, parents, others, header })
+        let mut merges_tags = false;
+        let header = header_len(&content[others..], |line| {
+            merges_tags |= line.starts_with(b"mergetag ");
+        });
+        Ok(Self { raw, parents, others, header: others + header, merges_tags })
     }
 
     pub(crate) const fn raw(&self) -> &Raw<'a> {
         &self.raw
+    }
+
+    /// All of it, header included: what git hashes.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.raw.bytes
     }
 
     /// The tree.
@@ -101,7 +111,12 @@ impl<'a> Commit<'a> {
     /// The signed tags that were merged, where they have git's form.
     pub fn mergetags(&self) -> impl Iterator<Item = MergeTag<'a>> + use<'a> {
         let format = self.raw.format;
-        self.headers().filter_map(move |header| MergeTag::parse(format, &header))
+        self.mergetag_headers().filter_map(move |header| MergeTag::parse(format, &header))
+    }
+
+    /// The headers among which those tags are.
+    pub(crate) fn mergetag_headers(&self) -> Headers<'a> {
+        if self.merges_tags { self.headers() } else { Headers::new(&[]) }
     }
 
     /// Everything behind the first empty line, in the encoding of the commit. Empty where there is

@@ -33,16 +33,6 @@ impl<'a> Header<'a> {
             rest = behind.strip_prefix(b" ").unwrap_or(behind);
         }
     }
-
-    /// Its lines as they stand, without line feeds.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut rest = self.raw;
-        std::iter::from_fn(move || {
-            let (first, behind) = (!rest.is_empty()).then(|| line(rest))?;
-            rest = behind;
-            Some(first)
-        })
-    }
 }
 
 /// The headers in some bytes, in their order.
@@ -115,7 +105,6 @@ mod tests {
         assert_eq!(values, expected);
         assert_eq!(headers.iter().map(|header| header.raw).collect::<Vec<_>>().concat(), bytes);
         assert_eq!(headers[1].unfolded(), &b"a\nb\n"[..]);
-        assert_eq!(headers[1].lines().collect::<Vec<_>>(), [&b"two a"[..], b" b", b" "]);
         let mut written = Vec::new();
         write(b"two", b"a\nb\n", &mut written);
         assert_eq!(written, headers[1].raw);

@@ -30,7 +30,7 @@ impl<'a> Links<'a> {
                 format: object.format(),
                 tree: Some(commit.tree()),
                 parents: commit.parents(),
-                headers: commit.headers(),
+                headers: commit.mergetag_headers(),
             },
         })
     }

@@ -31,10 +31,21 @@ pub(crate) fn line(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The length of a header: everything before its first empty line, or all.
-pub(crate) fn header_len(bytes: &[u8]) -> usize {
+/// All lines, without their ends.
+pub(crate) fn lines(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (first, behind) = (!bytes.is_empty()).then(|| line(bytes))?;
+        bytes = behind;
+        Some(first)
+    })
+}
+
+/// The length of a header: everything before its first empty line, or all. Shows each line, with all
+/// that follows it.
+pub(crate) fn header_len(bytes: &[u8], mut seen: impl FnMut(&[u8])) -> usize {
     let mut at = 0;
     while at < bytes.len() && bytes[at] != b'\n' {
+        seen(&bytes[at..]);
         at += find(b'\n', &bytes[at..]).map_or(bytes.len() - at, |end| end + 1);
     }
     at
@@ -82,10 +93,20 @@ mod tests {
     }
 
     #[test]
+    fn the_last_line_may_lack_its_end() {
+        let all: [&[u8]; 3] = [b"a", b"", b"b"];
+        assert_eq!(lines(b"a\n\nb").collect::<Vec<_>>(), all);
+        assert_eq!(lines(b"a\n\nb\n").collect::<Vec<_>>(), all);
+        assert_eq!(lines(b"").count(), 0);
+    }
+
+    #[test]
     fn a_header_ends_at_its_first_empty_line() {
-        assert_eq!(header_len(b"a\nb\n\nmessage\n\n"), 4);
-        assert_eq!(header_len(b"\n"), 0);
-        assert_eq!(header_len(b"a\nb"), 3);
-        assert_eq!(header_len(b"a\n"), 2);
+        let mut lines = Vec::new();
+        let len = header_len(b"a\nb\n\nmessage\n\n", |line| lines.push(line[0]));
+        assert_eq!((len, &lines[..]), (4, &b"ab"[..]));
+        assert_eq!(header_len(b"\n", |_| {}), 0);
+        assert_eq!(header_len(b"a\nb", |_| {}), 3);
+        assert_eq!(header_len(b"a\n", |_| {}), 2);
     }
 }

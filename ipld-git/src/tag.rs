@@ -41,12 +41,17 @@ impl<'a> Tag<'a> {
         if start + name.len() == content.len() {
             return Err(wrong("its third line has no end"));
         }
-        let header = content.len() - behind.len() + header_len(behind);
+        let header = content.len() - behind.len() + header_len(behind, |_| {});
         Ok(Self { raw, object, kind, name: (start, start + name.len()), header })
     }
 
     pub(crate) const fn raw(&self) -> &Raw<'a> {
         &self.raw
+    }
+
+    /// All of it, header included: what git hashes.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.raw.bytes
     }
 
     /// The object that is tagged.

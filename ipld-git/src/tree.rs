@@ -31,6 +31,11 @@ impl<'a> Tree<'a> {
         &self.raw
     }
 
+    /// All of it, header included: what git hashes.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.raw.bytes
+    }
+
     /// The entries, in the order of the bytes.
     pub fn entries(&self) -> Entries<'a> {
         Entries { format: self.raw.format, rest: self.raw.content() }

@@ -9,7 +9,10 @@ use super::{
         write_id, write_line, write_person,
     },
 };
-use crate::{Commit, Header, MergeTag, Person, Result, header, scan::line};
+use crate::{
+    Commit, Header, MergeTag, ObjectFormat, Person, Result, header,
+    scan::{line, lines},
+};
 
 const BEGIN: &[u8] = b"gpgsig -----BEGIN PGP SIGNATURE-----\n";
 const END: &[u8] = b" -----END PGP SIGNATURE-----";
@@ -23,29 +26,14 @@ pub(super) fn read(commit: &Commit<'_>) -> Map {
     ]);
     let (mut mergetags, mut other) = (Vec::new(), Vec::new());
     for header in commit.headers() {
-        let (name, found, left) = match header.name {
-            b"author" => ("author", Person::parse(header.value).map(|p| person(&p)), None),
-            b"committer" => ("committer", Person::parse(header.value).map(|p| person(&p)), None),
-            b"encoding" if header.lines().count() == 1 => {
-                ("encoding", Some(text(header.value)), None)
-            }
-            b"gpgsig" => signature(&header),
-            b"mergetag" => match MergeTag::parse(commit.tree().format(), &header) {
-                Some(tag) => {
-                    mergetags.push(mergetag(&tag));
-                    continue;
-                }
-                None => ("", None, None),
-            },
-            _ => ("", None, None),
-        };
-        match found {
+        match part(commit.tree().format(), &header) {
+            Part::Mergetag(tag) => mergetags.push(tag),
             // Of several with one name git reads the first.
-            Some(value) if !fields.contains_key(name) => {
+            Part::Field(name, value, behind) if !fields.contains_key(name) => {
                 fields.insert(name.into(), value);
-                other.extend(left.into_iter().flat_map(lines));
+                other.extend(lines(behind).map(text));
             }
-            _ => other.extend(header.lines().map(text)),
+            _ => other.extend(lines(header.raw).map(text)),
         }
     }
     fields.insert("mergetag".into(), Ipld::List(mergetags));
@@ -53,35 +41,47 @@ pub(super) fn read(commit: &Commit<'_>) -> Map {
     fields
 }
 
-fn lines(mut rest: &[u8]) -> Vec<Ipld> {
-    let mut lines = Vec::new();
-    while !rest.is_empty() {
-        let (first, behind) = line(rest);
-        lines.push(text(first));
-        rest = behind;
+/// What a header is to the value of its commit.
+enum Part<'a> {
+    /// A field, and lines of the header that are not in it.
+    Field(&'static str, Ipld, &'a [u8]),
+    Mergetag(Ipld),
+    Other,
+}
+
+fn part<'a>(format: ObjectFormat, header: &Header<'a>) -> Part<'a> {
+    let field = |name, value: Option<Ipld>| value.map(|value| Part::Field(name, value, &[]));
+    let known = |name| field(name, Person::parse(header.value).map(|found| person(&found)));
+    match header.name {
+        b"author" => known("author"),
+        b"committer" => known("committer"),
+        b"encoding" => field("encoding", Some(text(header.value))),
+        b"gpgsig" => signature(header),
+        b"mergetag" => MergeTag::parse(format, header).map(|tag| Part::Mergetag(mergetag(&tag))),
+        _ => None,
     }
-    lines
+    .unwrap_or(Part::Other)
 }
 
 /// A signature: of OpenPGP's the lines between its first and its last, as they stand, which is what
-/// go-ipld-git makes of it; of others all, as git reads it. Behind it the lines that follow the end
-/// of OpenPGP's.
-fn signature<'a>(header: &Header<'a>) -> (&'static str, Option<Ipld>, Option<&'a [u8]>) {
+/// go-ipld-git makes of it, and apart from them those behind its end; of others all, as git reads it.
+fn signature<'a>(header: &Header<'a>) -> Option<Part<'a>> {
     const NAME: &str = "signature";
     if let Some(inner) = header.raw.strip_prefix(BEGIN) {
         let mut rest = inner;
         while !rest.is_empty() {
             let (first, behind) = line(rest);
             if first == END {
-                return (NAME, Some(text(&inner[..inner.len() - rest.len()])), Some(behind));
+                let inner = text(&inner[..inner.len() - rest.len()]);
+                return Some(Part::Field(NAME, inner, behind));
             }
             rest = behind;
         }
     }
     // The first byte tells the one form from the other.
     match header.value.first() {
-        None | Some(b' ') => (NAME, None, None),
-        _ => (NAME, Some(text(&header.unfolded())), None),
+        None | Some(b' ') => None,
+        _ => Some(Part::Field(NAME, text(&header.unfolded()), &[])),
     }
 }
 

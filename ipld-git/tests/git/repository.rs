@@ -7,13 +7,13 @@ use std::{
 };
 
 use ipld_git::{
-    CommitBuilder, Kind, Mode, Object, ObjectFormat, PersonBuf, TreeBuilder, Walk, blob, cid_of,
-    decode_as, deflate, encode_as,
+    CommitBuilder, Kind, Mode, Object, ObjectFormat, PersonBuf, TagBuilder, TreeBuilder, Walk,
+    blob, cid_of, decode_as, deflate, encode_as,
     repository::{Error, Limits, NewRepository, Repository},
 };
 
 use crate::{
-    made,
+    made, memory,
     peers::{git, objects},
     support::{self, Case, Report, bytes, text},
 };
@@ -245,8 +245,113 @@ fn damaged_objects_are_refused() {
         let sent = again.export(&Limits::default(), |_, _| Ok::<(), Error>(()));
         assert!(sent.is_err());
     }
+    // Few bytes that say they are few, and inflate to many.
+    let bomb = deflate(&[&b"blob 7\0"[..], &vec![0; 64 << 20]].concat());
+    fs::write(&file, &bomb).unwrap();
+    let (read, held) =
+        memory::peak(|| Repository::open(folder.path()).unwrap().read(&id).map(drop));
+    assert!(matches!(read, Err(Error::Damaged { .. })), "{read:?}");
+    assert!(held < 8 << 20, "{held}");
     let absent = ObjectFormat::Sha1.hash(&blob(b"absent")).unwrap();
     assert!(matches!(repository.read(&absent), Err(Error::Missing(id)) if id == absent));
+}
+
+/// A pack and its index with a byte changed at a time: all that is handed over is what its id says.
+#[test]
+fn damaged_packs_are_refused() {
+    let name = "git/repos/pack-63bbc2e1bde392e2205b30fa3584ddb14ef8bd41";
+    let (pack, index) = (bytes(&format!("{name}.pack")), bytes(&format!("{name}.idx")));
+    let folder = tempfile::tempdir().unwrap();
+    NewRepository::create(folder.path(), ObjectFormat::Sha1).unwrap();
+    let packs = folder.path().join("objects/pack");
+    let name = name.rsplit('/').next().unwrap();
+    let (mut whole, mut refused) = (0, 0);
+    let mut tried = |pack: &[u8], index: &[u8]| {
+        fs::write(packs.join(format!("{name}.pack")), pack).unwrap();
+        fs::write(packs.join(format!("{name}.idx")), index).unwrap();
+        let repository = Repository::open(folder.path()).unwrap();
+        let sent = repository.export(&Limits::default(), |cid, object| {
+            let id = ObjectFormat::Sha1.hash(&object).unwrap();
+            assert_eq!(cid_of(&id), cid);
+            Ok::<(), Error>(())
+        });
+        match sent {
+            Ok(_) => whole += 1,
+            Err(Error::Damaged { .. } | Error::Database(_) | Error::Missing(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    tried(&pack, &index);
+    let changed = |bytes: &[u8], at: usize| {
+        let mut bytes = bytes.to_vec();
+        bytes[at] ^= 0x41;
+        bytes
+    };
+    for at in (0..index.len()).step_by(13) {
+        tried(&pack, &changed(&index, at));
+    }
+    for at in (0..pack.len()).step_by(997) {
+        tried(&changed(&pack, at), &index);
+    }
+    for len in (0..pack.len()).step_by(4999) {
+        tried(&pack[..len], &index);
+    }
+    for len in (0..index.len()).step_by(97) {
+        tried(&pack, &index[..len]);
+    }
+    println!("{whole} whole, {refused} refused");
+    assert!(whole > 0 && refused > 100);
+}
+
+/// What builders make passes git's strict checks.
+#[test]
+fn git_accepts_what_is_built() {
+    let Some(git) = git() else { return println!("git is not here") };
+    for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
+        let folder = tempfile::tempdir().unwrap();
+        let new = NewRepository::create(folder.path(), format).unwrap();
+        let file = new.write(&blob(b"content\n")).unwrap();
+        let mut entries = TreeBuilder::new(format);
+        for (mode, name) in [
+            (Mode::LINK, "z"),
+            (Mode::FILE, "a.b"),
+            (Mode::EXECUTABLE, "a0"),
+            (Mode::FILE, "\u{e9}"),
+            (Mode::FILE, "b c"),
+        ] {
+            entries.push(mode, name, file);
+        }
+        let inner = new.write(&entries.build().unwrap()).unwrap();
+        entries.push(Mode::TREE, "a", inner);
+        entries.push(Mode::SUBMODULE, "sub", format.hash(b"elsewhere").unwrap());
+        let tree = new.write(&entries.build().unwrap()).unwrap();
+        let me = PersonBuf::new("A U Th\u{f6}r", "author@example.com", 1_700_000_000, -450);
+        let tag = TagBuilder::new(tree, Kind::Tree, "t").tagger(me.clone()).message("a tag\n");
+        let tag = tag.build().unwrap();
+        let first = CommitBuilder::new(tree, me.clone(), me.clone()).message("first\n");
+        let first = new.write(&first.build().unwrap()).unwrap();
+        let merge = CommitBuilder::new(tree, me.clone(), me.clone())
+            .parent(first)
+            .header("change-id", "a\nb")
+            .mergetag(&tag[tag.iter().position(|byte| *byte == 0).unwrap() + 1..])
+            .signature("-----BEGIN SSH SIGNATURE-----\na\n-----END SSH SIGNATURE-----")
+            .message("second\n\nwith a body\n");
+        let merge = new.write(&merge.build().unwrap()).unwrap();
+        let tagged = TagBuilder::new(merge, Kind::Commit, "v1").tagger(me).message("all\n");
+        let tagged = new.write(&tagged.build().unwrap()).unwrap();
+        new.write(&tag).unwrap();
+        new.set_reference("refs/heads/main", &merge).unwrap();
+        new.set_reference("refs/tags/v1", &tagged).unwrap();
+        let git = git.in_folder(folder.path());
+        let (content, said) = git.says(&["fsck", "--strict", "--full"]);
+        assert!(content, "{format}: {said}");
+        let shown = git.run(&["log", "--format=%an|%ae|%at|%s", "main"]);
+        let line = "A U Th\u{f6}r|author@example.com|1700000000|";
+        assert_eq!(shown, format!("{line}second\n{line}first\n"));
+        assert_eq!(git.run(&["ls-tree", "--name-only", "-z", "main"]), {
+            "a.b\0a\0a0\0b c\0sub\0z\0\u{e9}\0"
+        });
+    }
 }
 
 #[test]
