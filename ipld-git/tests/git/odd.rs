@@ -6,7 +6,8 @@ use ipld_core::{
     ipld::Ipld,
 };
 use ipld_git::{
-    Error, GitCodec, GitSha1, GitSha256, Kind, ObjectFormat, decode_as, detect_format, encode_as,
+    CommitBuilder, Error, GitCodec, GitSha1, GitSha256, Kind, Mode, ObjectFormat, ObjectId,
+    PersonBuf, TagBuilder, TreeBuilder, blob, cid_of, decode_as, detect_format, encode_as,
     links_as, with_header,
 };
 
@@ -238,6 +239,91 @@ fn a_changed_value_is_encoded_as_such_or_refused() {
     }
     println!("{encoded} encoded, {refused} refused, {disagree} disagreed");
     assert!(encoded > 100 && refused > 100 && disagree > 100);
+}
+
+fn map<const N: usize>(entries: [(&str, Ipld); N]) -> Ipld {
+    Ipld::Map(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+fn text(text: &str) -> Ipld {
+    Ipld::String(text.into())
+}
+
+#[test]
+fn a_value_made_by_hand_becomes_what_git_would_write() {
+    let id: ObjectId = ID.parse().unwrap();
+    let link = || Ipld::Link(cid_of(&id));
+    let entry = |mode| map([("mode", text(mode)), ("hash", link())]);
+    let tree = map([("a", entry("40000")), ("a.b", entry("100644")), ("a0", entry("160000"))]);
+    let built = TreeBuilder::new(SHA1)
+        .entry(Mode::TREE, "a", id)
+        .entry(Mode::FILE, "a.b", id)
+        .entry(Mode::SUBMODULE, "a0", id);
+    assert_eq!(encode_as(SHA1, &tree), built.build());
+
+    let who = || {
+        let (name, email) = (text("A"), text("a@b"));
+        map([("name", name), ("email", email), ("date", text("1")), ("timezone", text("+0000"))])
+    };
+    let commit = map([
+        ("tree", link()),
+        ("parents", Ipld::List(vec![link(), link()])),
+        ("author", who()),
+        ("committer", who()),
+        ("message", text("by hand\n")),
+        ("signature", text("-----BEGIN SSH SIGNATURE-----\na\n-----END SSH SIGNATURE-----")),
+        ("mergetag", Ipld::List(vec![])),
+        ("other", Ipld::List(vec![text("change-id a"), text(" more")])),
+    ]);
+    let me = PersonBuf::new("A", "a@b", 1, 0);
+    let built = CommitBuilder::new(id, me.clone(), me.clone())
+        .parent(id)
+        .parent(id)
+        .header("change-id", "a\nmore")
+        .signature("-----BEGIN SSH SIGNATURE-----\na\n-----END SSH SIGNATURE-----")
+        .message("by hand\n");
+    assert_eq!(encode_as(SHA1, &commit), built.build());
+
+    let tag = map([
+        ("object", link()),
+        ("type", text("tree")),
+        ("tag", text("v1")),
+        ("tagger", who()),
+        ("message", text("by hand\n")),
+    ]);
+    let built = TagBuilder::new(id, Kind::Tree, "v1").tagger(me).message("by hand\n");
+    assert_eq!(encode_as(SHA1, &tag), built.build());
+    assert_eq!(encode_as(SHA1, &Ipld::Bytes(blob(b"by hand"))), Ok(blob(b"by hand")));
+}
+
+#[test]
+fn what_no_object_can_hold_is_refused() {
+    let raw: cid::Cid = "bafkqaaa".parse().unwrap();
+    let sha256 = cid_of(&ObjectFormat::Sha256.hash(b"").unwrap());
+    let entry = |mode, cid| map([("mode", text(mode)), ("hash", Ipld::Link(cid))]);
+    let git = cid_of(&ID.parse().unwrap());
+    for value in [
+        Ipld::Null,
+        Ipld::Integer(1),
+        Ipld::List(vec![]),
+        Ipld::Bytes(b"content".to_vec()),
+        Ipld::Bytes(with_header(Kind::Commit, b"")),
+        map([("a", Ipld::Null)]),
+        map([("a", entry("100648", git))]),
+        map([("a", entry("", git))]),
+        map([("a\0", entry("100644", git))]),
+        map([("a", entry("100644", raw))]),
+        map([("a", entry("100644", sha256))]),
+        map([("tree", Ipld::Link(git))]),
+        map([("object", Ipld::Link(git)), ("type", text("other"))]),
+    ] {
+        let refused = encode_as(SHA1, &value).unwrap_err();
+        let typed = matches!(
+            refused,
+            Error::Value { .. } | Error::Cid(_) | Error::Header | Error::Malformed { .. }
+        );
+        assert!(typed, "{value:?}: {refused}");
+    }
 }
 
 #[test]
