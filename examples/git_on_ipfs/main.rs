@@ -141,7 +141,7 @@ async fn fetch(node: &Node, mut walk: Walk, to: &NewRepository) -> Result<(u64, 
         }
     }
     node.blocks().flush().await?;
-    Ok((come, walk.submodules().to_vec()))
+    Ok((come, walk.submodules().copied().collect()))
 }
 
 /// Of the commits whose parents the source did not have, those that were written.

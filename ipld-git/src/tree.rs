@@ -119,7 +119,9 @@ impl Entry<'_> {
     /// The mode as a number.
     pub fn mode(&self) -> Mode {
         // Digits too many fall out at the left, as they do in git.
-        Mode(self.mode.iter().fold(0, |mode, digit| mode << 3 | u32::from(digit - b'0')))
+        Mode(
+            self.mode.iter().fold(0, |mode, digit| mode << 3 | u32::from(digit.wrapping_sub(b'0'))),
+        )
     }
 }
 

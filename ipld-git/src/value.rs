@@ -80,10 +80,11 @@ pub fn encode_as(format: ObjectFormat, ipld: &Ipld) -> Result<Vec<u8>> {
         Ipld::Map(map) => write(map, format)?,
         _ => return Err(value("value", "it is neither a map nor bytes")),
     };
-    match decode_as(format, &object)? == *ipld {
-        true => Ok(object),
-        false if has_odd(ipld) => Err(Error::Disagreement),
-        false => Err(value("value", "git would read it as another")),
+    match decode_as(format, &object) {
+        Ok(again) if again == *ipld => Ok(object),
+        _ if has_odd(ipld) => Err(Error::Disagreement),
+        Ok(_) => Err(value("value", "git would read it as another")),
+        Err(error) => Err(error),
     }
 }
 
@@ -117,14 +118,10 @@ fn kind_of(map: &Map) -> Kind {
 /// The format of the first link in a value, by which a codec that knows both chooses.
 pub(crate) fn format_of(ipld: &Ipld) -> Result<ObjectFormat> {
     let Ipld::Map(map) = ipld else { return Ok(ObjectFormat::Sha1) };
-    let odd = map.get(ODD).into_iter();
-    let first = map.values().chain(odd).find_map(|entry| match entry {
-        Ipld::Link(cid) => Some(*cid),
-        other => {
-            let mut links = Vec::new();
-            other.references(&mut links);
-            links.first().copied()
-        }
+    let first = map.values().find_map(|entry| {
+        let mut links = Vec::new();
+        entry.references(&mut links);
+        links.first().copied()
     });
     first.map_or(Ok(ObjectFormat::Sha1), |cid| Ok(id_of(&cid)?.format()))
 }

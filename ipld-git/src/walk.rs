@@ -1,6 +1,6 @@
 //! Walking from object to object.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::{Object, ObjectId};
 
@@ -34,7 +34,7 @@ pub struct Walk {
     wanted: Vec<ObjectId>,
     seen: HashSet<ObjectId>,
     skip_submodules: bool,
-    submodules: Vec<ObjectId>,
+    submodules: BTreeSet<ObjectId>,
     shallow: HashSet<ObjectId>,
 }
 
@@ -54,8 +54,7 @@ impl Walk {
     }
 
     /// Does not go on from these commits to their parents: their history is left out. A repository of
-    /// what is found has to say so
-    /// (`NewRepository::set_shallow`, feature `repository`).
+    /// what is found has to say so (`NewRepository::set_shallow`, feature `repository`).
     #[must_use]
     pub fn shallow(mut self, commits: impl IntoIterator<Item = ObjectId>) -> Self {
         self.shallow.extend(commits);
@@ -73,30 +72,27 @@ impl Walk {
         match object {
             Object::Commit(commit) if self.shallow.contains(id) => self.want(commit.tree()),
             Object::Tree(tree) if self.skip_submodules => {
-                tree.entries().for_each(|entry| match entry.mode().is_submodule() {
-                    true => self.skip(entry.id),
-                    false => self.want(entry.id),
-                })
+                for entry in tree.entries() {
+                    if entry.mode().is_submodule() {
+                        self.submodules.insert(entry.id);
+                    } else {
+                        self.want(entry.id);
+                    }
+                }
             }
             _ => object.links().for_each(|id| self.want(id)),
         }
     }
 
-    /// The commits of submodules that were skipped, each once.
-    pub fn submodules(&self) -> &[ObjectId] {
-        &self.submodules
+    /// The commits of submodules that were skipped, each once, in the order of their ids. Such a
+    /// commit may be one of this repository, too, and is then walked when it is met there.
+    pub fn submodules(&self) -> impl ExactSizeIterator<Item = &ObjectId> {
+        self.submodules.iter()
     }
 
     fn want(&mut self, id: ObjectId) {
         if self.seen.insert(id) {
             self.wanted.push(id);
-        }
-    }
-
-    /// A commit that is in this repository, too, is walked from there.
-    fn skip(&mut self, id: ObjectId) {
-        if !self.submodules.contains(&id) {
-            self.submodules.push(id);
         }
     }
 }

@@ -399,7 +399,7 @@ fn a_walk_can_skip_submodules_and_history() {
                 walk.add(&id, &Object::parse(format, object).unwrap());
             }
         }
-        (visited.len(), walk.submodules().to_vec())
+        (visited.len(), walk.submodules().copied().collect::<Vec<_>>())
     };
     assert_eq!(visit(Walk::new([next_id])), (5, vec![]));
     assert_eq!(visit(Walk::new([next_id]).without_submodules()), (4, vec![other]));
