@@ -246,7 +246,8 @@ impl Engine {
         self.client.timeout(now, &mut self.outputs);
     }
 
-    /// Whether anything is asked of this peer, so that blocks from it are worth hashing.
+    /// Whether this peer was told of anything that is still wanted, so that blocks from it are worth
+    /// hashing. One that said DONT_HAVE counts: it sends the block when it has it.
     pub fn expects_from(&self, peer: &PeerId) -> bool {
         self.client.expects_from(peer)
     }

@@ -103,8 +103,14 @@ impl Peer {
     }
 
     /// Whether it has something to answer.
-    pub(super) const fn is_asked(&self) -> bool {
+    const fn is_asked(&self) -> bool {
         self.unanswered > 0
+    }
+
+    /// Whether it may send a block: it has something to answer, or it lacked a block that is still
+    /// wanted, and will send it when it comes.
+    pub(super) fn may_send(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     /// What it was asked for this CID and has not answered.

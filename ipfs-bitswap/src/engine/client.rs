@@ -127,7 +127,7 @@ impl Client {
     }
 
     pub(super) fn expects_from(&self, peer: &PeerId) -> bool {
-        self.peers.get(peer).is_some_and(Peer::is_asked)
+        self.peers.get(peer).is_some_and(Peer::may_send)
     }
 
     pub(super) const fn note_unwanted(&mut self, count: usize) {

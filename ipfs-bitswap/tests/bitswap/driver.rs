@@ -1,9 +1,10 @@
 //! The driver over the network in memory: what an exchange promises, and what a hostile peer tries.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures::{
     AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt,
+    future::{Either, select},
     stream::{self, BoxStream},
 };
 use ipfs_bitswap::{
@@ -12,8 +13,8 @@ use ipfs_bitswap::{
 };
 use ipfs_traits::{
     Block, BlockSource, Blockstore, BlockstoreExt, Bytes, Cid, CodecTable, Error, Exchange,
-    HashTable, Network, Parts, PeerInfo, Result, Routing, Runtime, Session, SessionStats,
-    VirtualRuntime, async_trait, conformance,
+    HashTable, Network, Parts, PeerInfo, Result, Routing, Runtime, RuntimeExt, Session,
+    SessionStats, VirtualRuntime, async_trait, conformance,
     memory::{MemoryHub, MemoryNetwork, MemoryStore, RoutingTable, peer_id},
     network::Stream,
     varint,
@@ -41,8 +42,14 @@ impl Place {
         Self { runtime: VirtualRuntime::new(), hub: MemoryHub::new(), table: RoutingTable::new() }
     }
 
+    /// Runs it, for a day at the most: then what it waits for is not going to come.
     fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future).unwrap()
+        let day = RuntimeExt::sleep(&self.runtime, Duration::from_secs(24 * 3600));
+        let future = pin!(future);
+        match self.runtime.block_on(select(future, day)).unwrap() {
+            Either::Left((output, _)) => output,
+            Either::Right(_) => panic!("it waits in vain"),
+        }
     }
 
     fn node(&self, number: u64) -> Node {
@@ -141,17 +148,24 @@ fn two_serve_one_and_one_is_enough() {
 /// A block that comes into a store is given at once to a peer that waits for it.
 #[test]
 fn whoever_waits_is_served_when_the_block_comes() {
+    // A small one is sent at once, though the peer has said that it lacks it, and was asked nothing
+    // since; of a larger one it says that it has it now.
+    for size in [500, 5000] {
+        a_block_comes_late(size);
+    }
+}
+
+fn a_block_comes_late(size: usize) {
     let place = Place::new();
     let (a, c) = (place.node(1), place.node(2));
-    let block = blocks(12, 1, 5000).remove(0);
+    let block = blocks(12, 1, size).remove(0);
     place.run(async {
         c.network.connect(&peer_id(1).into()).await.unwrap();
         let session = c.bitswap.session(None);
         let mut waiting = session.get(block.cid());
-        let pause =
-            ipfs_traits::RuntimeExt::sleep(&place.runtime, std::time::Duration::from_secs(3));
-        let early = futures::future::select(&mut waiting, pause).await;
-        assert!(matches!(early, futures::future::Either::Right(_)));
+        let pause = RuntimeExt::sleep(&place.runtime, Duration::from_secs(3));
+        let early = select(&mut waiting, pause).await;
+        assert!(matches!(early, Either::Right(_)));
         a.store.put(block.clone()).await.unwrap();
         a.bitswap.notify(std::slice::from_ref(&block)).await.unwrap();
         assert_eq!(waiting.await.unwrap(), block);
@@ -412,7 +426,7 @@ fn a_block_that_does_not_match_is_not_taken() {
         let (block, _open) = futures::join!(fetching, lying);
         assert_eq!(block.unwrap(), wanted);
         // On this clock a second later is when all that was sent has been read.
-        ipfs_traits::RuntimeExt::sleep(&place.runtime, std::time::Duration::from_secs(1)).await;
+        RuntimeExt::sleep(&place.runtime, Duration::from_secs(1)).await;
         assert_eq!(victim.bitswap.stats().unwanted, 1);
     });
 }
