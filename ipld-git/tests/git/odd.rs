@@ -66,6 +66,8 @@ fn ordinary() -> Vec<(&'static str, Vec<u8>)> {
             "entries",
             tree(&[("100644", b"a"), ("100755", b"a.b"), ("40000", b"a0"), ("160000", b"b")]),
         ),
+        // No file can be named so, but bytes can: a directory sorts as if its name ended so.
+        ("a slash in a name", tree(&[("40000", b"a"), ("100644", b"a/b")])),
         ("padded modes", tree(&[("040000", b"a"), ("100664", b"b")])),
         ("names of fields", tree(&[("40000", b"object"), ("40000", b"tree")])),
     ]
@@ -104,6 +106,8 @@ fn odd() -> Vec<(&'static str, Vec<u8>)> {
         ("tag in latin1", tag(b"tagger A <a@b> 1 +0000\n\nd\xe9j\xe0")),
         ("order", tree(&[("100644", b"b"), ("100644", b"a"), ("100644", b"c")])),
         ("order of directories", tree(&[("40000", b"a"), ("100644", b"a.b")])),
+        ("order of names with a slash", tree(&[("40000", b"a/b"), ("40000", b"a")])),
+        ("order of a slash", tree(&[("100644", b"a/b"), ("40000", b"a")])),
         ("a name twice", tree(&[("100644", b"a"), ("100644", b"a"), ("100644", b"b")])),
         ("a name twice, apart", tree(&[("100644", b"a"), ("100644", b"a.b"), ("40000", b"a")])),
         ("a latin1 file", tree(&[("100644", b"a"), ("100644", b"\xe9"), ("100644", b"\xe9")])),
