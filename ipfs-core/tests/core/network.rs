@@ -213,8 +213,3 @@ impl Runtime for Smol {
         SystemTime::now()
     }
 }
-
-#[test]
-fn smol_is_a_runtime() {
-    smol::block_on(conformance::runtime(Arc::new(Smol))).unwrap();
-}

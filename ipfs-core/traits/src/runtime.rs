@@ -41,27 +41,23 @@ use crate::{Error, Result};
 /// use futures::future::BoxFuture;
 /// use ipfs_traits::{Runtime, Task};
 ///
-/// /// A thread for everything: simple, and slow.
+/// /// The runtime of an application on smol.
 /// #[derive(Debug)]
-/// struct Threads;
+/// struct Smol;
 ///
-/// impl Runtime for Threads {
+/// impl Runtime for Smol {
 ///     fn spawn(&self, future: BoxFuture<'static, ()>) -> Task {
 ///         let (task, future) = Task::new(future);
-///         std::thread::spawn(|| futures::executor::block_on(future));
+///         smol::spawn(future).detach();
 ///         task
 ///     }
 ///     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
-///         std::thread::spawn(work);
+///         smol::unblock(work).detach();
 ///     }
 ///     fn sleep_until(&self, t: Instant) -> BoxFuture<'static, ()> {
-///         let (done, wait) = futures::channel::oneshot::channel();
-///         std::thread::spawn(move || {
-///             // Without an event loop a thread has to do the waiting.
-///             std::thread::sleep(t.saturating_duration_since(Instant::now()));
-///             done.send(())
-///         });
-///         Box::pin(async { wait.await.unwrap_or(()) })
+///         Box::pin(async move {
+///             smol::Timer::at(t).await;
+///         })
 ///     }
 ///     fn now(&self) -> Instant {
 ///         Instant::now()
@@ -71,9 +67,7 @@ use crate::{Error, Result};
 ///     }
 /// }
 ///
-/// futures::executor::block_on(async {
-///     ipfs_traits::conformance::runtime(std::sync::Arc::new(Threads)).await
-/// }).unwrap();
+/// smol::block_on(ipfs_traits::conformance::runtime(std::sync::Arc::new(Smol))).unwrap();
 /// ```
 ///
 /// [`conformance::runtime`](crate::conformance::runtime) checks an implementation.
