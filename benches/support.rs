@@ -2,17 +2,14 @@
 
 use ipfs_core::{Node, unixfs::Params};
 
-/// Bytes that look like chance (SplitMix64).
+#[allow(dead_code, reason = "here only the numbers themselves are used")]
+#[path = "../ipfs-core/traits/tests/support/numbers.rs"]
+mod numbers;
+
+/// Bytes that look like chance.
 pub(crate) fn bytes(len: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)).to_le_bytes()
-    };
-    (0..len.div_ceil(8)).flat_map(|_| next()).take(len).collect()
+    let mut numbers = numbers::Numbers(1);
+    (0..len.div_ceil(8)).flat_map(|_| numbers.next().to_le_bytes()).take(len).collect()
 }
 
 /// Adds bytes as a file, to the end of its flush.

@@ -12,6 +12,8 @@ mod fixtures;
 mod hostile;
 #[path = "../../../ipfs-core/traits/tests/support/memory.rs"]
 mod memory;
+#[path = "../../../ipfs-core/traits/tests/support/numbers.rs"]
+mod numbers;
 mod simulation;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;

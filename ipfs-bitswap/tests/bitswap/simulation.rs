@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use ipfs_traits::memory::peer_id;
 
-use crate::world::{Link, Numbers, World, blocks, cids, fetch};
+use crate::{
+    numbers::Numbers,
+    world::{Link, World, blocks, cids, fetch},
+};
 
 fn seeds(soak: u64, few: u64) -> std::ops::Range<u64> {
     let count = if std::env::var_os("IPFS_SOAK").is_some() { soak } else { few };

@@ -8,7 +8,10 @@ use ipfs_traits::{
     Block, Blockstore, BlockstoreExt, Cid, HashTable, Multihash, Result, VirtualRuntime, codes,
 };
 
-use crate::faulty::{Faulty, Numbers, TakenOut};
+use crate::{
+    faulty::{Faulty, TakenOut},
+    numbers::Numbers,
+};
 
 const ROOT: &str = "/store";
 

@@ -12,5 +12,7 @@ mod datastore;
 mod faulty;
 mod fixtures;
 mod flat;
+#[path = "../../../ipfs-core/traits/tests/support/numbers.rs"]
+mod numbers;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;

@@ -1,7 +1,7 @@
 //! A file system in memory that loses, at a crash, what was not synced: names one by one, contents
 //! in part.
 //!
-//! The tests of other crates include this file by its path.
+//! The tests of other crates include this file by its path, and `numbers.rs` of ipfs-traits beside it.
 
 #![allow(dead_code, reason = "each crate uses a part of it")]
 
@@ -13,6 +13,8 @@ use std::{
 };
 
 use ipfs_blockstore::files::{Files, Lock};
+
+use crate::numbers::Numbers;
 
 /// Which sync is taken out, to see that a test would notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,24 +69,6 @@ impl Content {
 enum Entry {
     Directory,
     File(usize),
-}
-
-/// A small generator (SplitMix64).
-#[derive(Clone, Debug)]
-pub(crate) struct Numbers(pub(crate) u64);
-
-impl Numbers {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
 }
 
 impl Faulty {

@@ -2,15 +2,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// Bytes that look like chance, the same for a seed (SplitMix64).
-pub(crate) fn bytes(mut seed: u64, len: usize) -> Vec<u8> {
+use crate::numbers::Numbers;
+
+/// Bytes that look like chance, the same for a seed.
+pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut numbers = Numbers(seed);
     let mut out = Vec::with_capacity(len + 8);
     while out.len() < len {
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = seed;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        out.extend((z ^ (z >> 31)).to_le_bytes());
+        out.extend(numbers.next().to_le_bytes());
     }
     out.truncate(len);
     out

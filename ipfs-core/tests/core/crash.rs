@@ -15,7 +15,8 @@ use ipfs_core::{
 
 use crate::{
     content,
-    faulty::{Faulty, Numbers, TakenOut},
+    faulty::{Faulty, TakenOut},
+    numbers::Numbers,
 };
 
 const POINTS: u64 = 200;

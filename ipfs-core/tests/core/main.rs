@@ -16,6 +16,8 @@ mod git;
 mod kubo;
 mod network;
 mod node;
+#[path = "../../traits/tests/support/numbers.rs"]
+mod numbers;
 #[path = "../../traits/tests/support/fixtures.rs"]
 mod support;
 mod three;
