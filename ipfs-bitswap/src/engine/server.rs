@@ -131,6 +131,9 @@ impl Server {
                 _ => self.dropped += u64::from(remember(peer, &mut self.wanted, id, entry)),
             }
         }
+        if !peer.presences.is_empty() {
+            out.send(id);
+        }
         self.look_up(id, out);
     }
 
@@ -324,10 +327,17 @@ fn forget(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, cid: &Cid) {
 /// Remembers a want. Says whether one was dropped for it, or it was itself.
 fn remember(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, entry: Entry) -> bool {
     let cid = entry.cid;
-    let known = peer.wants.get(&cid).map(|known| known.entry.want);
-    // The block was asked for already, which answers both; or it stands in the CID itself, and
-    // whoever asks is not asking in earnest.
-    if (known == Some(Want::Block) && entry.want == Want::Have) || Block::inline(&cid).is_some() {
+    // It stands in the CID itself: whoever asks is not asking in earnest.
+    if Block::inline(&cid).is_some() {
+        return false;
+    }
+    // The block was asked for already, and answers both when it is sent.
+    if let Some(known) = peer.wants.get(&cid).filter(|known| known.entry.want == Want::Block)
+        && entry.want == Want::Have
+    {
+        if known.held == Held::No && entry.send_dont_have {
+            peer.say(cid, false);
+        }
         return false;
     }
     forget(peer, wanted, id, &cid);

@@ -75,6 +75,21 @@ fn have_is_answered_without_a_read_and_small_blocks_are_sent_instead() {
     assert_eq!(small, [Output::Load { peer, cids: vec![number(1)] }]);
 }
 
+/// Whoever asks for a block, and then whether it is here, is told again that it is not.
+#[test]
+fn every_question_is_answered() {
+    let (mut engine, now) = engine(1);
+    let peer = peer_id(0);
+    for want in [Want::Block, Want::Have] {
+        engine.handle_message(peer, &received(&wants([number(1)], want)), vec![], now);
+        assert_eq!(found(&mut engine, None), [Output::Send(peer)], "{want:?}");
+        let answer = engine.poll_transmit(peer, 1 << 20, now).unwrap();
+        assert_eq!(answer.presences, [(number(1), false)], "{want:?}");
+        assert!(engine.poll_transmit(peer, 1 << 20, now).is_none());
+    }
+    assert_eq!(engine.wantlist_of(&peer), [number(1)]);
+}
+
 #[test]
 fn an_empty_block_is_sent_like_any_other() {
     let (mut engine, now) = engine(1);
