@@ -7,6 +7,7 @@ use std::{
     fmt::{self, Debug},
     io,
     path::Path,
+    sync::Arc,
 };
 
 pub use self::disk::Disk;
@@ -53,6 +54,9 @@ pub trait Files: Debug + Send + Sync + 'static {
     /// Makes a file with this content.
     fn create(&self, path: &Path, content: &[u8]) -> io::Result<()>;
 
+    /// Opens a file to be read and written at any place; with [`Open::New`] it is made.
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn OpenFile>>;
+
     /// Gives a file another name, in place of what has that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
@@ -72,6 +76,36 @@ pub trait Files: Debug + Send + Sync + 'static {
     /// Takes a lock that no other process, and nobody else in this one, holds at the same time;
     /// `None` when it is taken.
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>>;
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// One that is there.
+    Existing,
+    /// One that is not there, and is made.
+    New,
+}
+
+/// A file that is open, read and written at any place by several at once.
+///
+/// It stays readable when its name is removed.
+#[allow(clippy::len_without_is_empty, reason = "a file is rarely asked whether it is empty")]
+pub trait OpenFile: Debug + Send + Sync {
+    /// Fills `buf` from `offset` on; gives how many bytes there were, fewer only at the end.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// How many bytes it has.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Cuts what is behind so many bytes.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Makes its content durable, its length too.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// Holds a lock until it is dropped, or the process ends.

@@ -4,9 +4,10 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::Path,
+    sync::Arc,
 };
 
-use super::{Files, Lock};
+use super::{Files, Lock, Open, OpenFile};
 
 /// A folder of the machine's file system.
 #[derive(Debug)]
@@ -106,6 +107,12 @@ impl Files for Disk {
         OpenOptions::new().write(true).create_new(true).open(path)?.write_all(content)
     }
 
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn OpenFile>> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(how == Open::New).open(path)?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -142,6 +149,73 @@ impl Files for Disk {
     }
 }
 
+#[derive(Debug)]
+struct DiskFile(File);
+
+impl DiskFile {
+    #[cfg(unix)]
+    fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.0, buf, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(&self.0, buf, offset)
+    }
+
+    #[cfg(unix)]
+    fn write_once(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::write_at(&self.0, bytes, offset)
+    }
+
+    #[cfg(windows)]
+    fn write_once(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_write(&self.0, bytes, offset)
+    }
+}
+
+impl OpenFile for DiskFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.read_once(&mut buf[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write_once(bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    offset += written as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +243,23 @@ mod tests {
         let mut names = disk.list(&root).unwrap();
         names.sort();
         assert_eq!(names, [("b".to_owned(), false), ("d".to_owned(), true)]);
+        let open = disk.open(&b, Open::Existing).unwrap();
+        open.write_at(b"345", 1).unwrap();
+        open.set_len(3).unwrap();
+        open.sync().unwrap();
+        let mut buf = [0; 4];
+        assert_eq!((open.len().unwrap(), open.read_at(&mut buf, 1).unwrap()), (3, 2));
+        assert_eq!(&buf[..2], b"34");
+        assert_eq!(open.read_at(&mut buf, 9).unwrap(), 0);
+        let error = disk.open(&b, Open::New).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        let error = disk.open(&a, Open::Existing).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        disk.open(&a, Open::New).unwrap();
+        disk.remove(&a).unwrap();
         disk.remove(&b).unwrap();
+        assert_eq!(open.read_at(&mut buf, 0).unwrap(), 3);
+        drop(open);
         assert_eq!(disk.remove(&b).unwrap_err().kind(), io::ErrorKind::NotFound);
         let lock = disk.lock(&root.join("lock")).unwrap();
         assert!(lock.is_some());

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use ipfs_blockstore::files::{Files, Lock};
+use ipfs_blockstore::files::{Files, Lock, Open, OpenFile};
 
 use crate::numbers::Numbers;
 
@@ -48,13 +48,14 @@ struct Model {
 struct Content {
     bytes: Vec<u8>,
     durable: Option<Vec<u8>>,
-    /// Of a block, and not of the few files that a store begins with.
+    /// Of blocks, and not of the few files that a store begins with.
     of_block: bool,
 }
 
 impl Content {
     fn new(path: &Path, bytes: Vec<u8>) -> Self {
-        let of_block = path.parent().is_some_and(|parent| parent.ends_with(".temp"));
+        let temporary = path.parent().is_some_and(|parent| parent.ends_with(".temp"));
+        let of_block = temporary || path.extension().is_some_and(|extension| extension == "car");
         Self { bytes, durable: None, of_block }
     }
 
@@ -107,6 +108,19 @@ impl Faulty {
         let mut model = self.model().clone();
         (model.calls, model.crash_at, model.locked) = (0, u64::MAX, Arc::new(()));
         Self(Arc::new(Mutex::new(model)))
+    }
+
+    /// What is there after the process was killed and somebody removed the files in a folder.
+    pub(crate) fn after_loss_of(&self, folder: &Path) -> Self {
+        let survivor = self.after_kill();
+        {
+            let mut model = survivor.model();
+            let lost = |path: &PathBuf| path.parent() == Some(folder);
+            model.names.retain(|path, _| !lost(path));
+            model.durable_names.retain(|path, _| !lost(path));
+            model.changes.retain(|(path, _)| !lost(path));
+        }
+        survivor
     }
 
     /// What is there after the power was lost: of what was not synced, anything.
@@ -203,16 +217,28 @@ fn apply(names: &mut BTreeMap<PathBuf, Entry>, path: &Path, entry: Option<Entry>
     };
 }
 
-/// What is left of bytes that were not synced.
+/// What is left of bytes that were not synced. What they begin with, and was synced, stays.
 fn torn(bytes: &[u8], durable: Option<&[u8]>, numbers: &mut Numbers) -> Vec<u8> {
-    let cut = numbers.below(bytes.len() as u64 + 1) as usize;
-    match numbers.below(5) {
-        0 => durable.unwrap_or_default().to_vec(),
-        1 => bytes[..cut].to_vec(),
-        2 => vec![0; bytes.len()],
-        3 => [&bytes[..cut], &vec![0; bytes.len() - cut][..]].concat(),
-        _ => bytes.to_vec(),
-    }
+    let durable = durable.unwrap_or_default();
+    let same = std::iter::zip(bytes, durable).take_while(|(a, b)| a == b).count();
+    let (kept, rest) = bytes.split_at(same);
+    let cut = numbers.below(rest.len() as u64 + 1) as usize;
+    let rest = match numbers.below(6) {
+        0 => return durable.to_vec(),
+        1 => rest[..cut].to_vec(),
+        2 => vec![0; rest.len()],
+        3 => [&rest[..cut], &vec![0; rest.len() - cut][..]].concat(),
+        // Pages reach the disk in any order.
+        4 => rest
+            .chunks(64)
+            .flat_map(|page| match numbers.below(2) {
+                0 => page.to_vec(),
+                _ => vec![0; page.len()],
+            })
+            .collect(),
+        _ => rest.to_vec(),
+    };
+    [kept, &rest].concat()
 }
 
 impl Files for Faulty {
@@ -258,6 +284,22 @@ impl Files for Faulty {
         let number = model.contents.len() - 1;
         model.set(path, Some(Entry::File(number)));
         Ok(())
+    }
+
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn OpenFile>> {
+        let mut model = self.model();
+        model.call()?;
+        let number = match how {
+            Open::Existing => model.file(path)?,
+            Open::New => {
+                model.check_new(path)?;
+                model.contents.push(Content::new(path, Vec::new()));
+                let number = model.contents.len() - 1;
+                model.set(path, Some(Entry::File(number)));
+                number
+            }
+        };
+        Ok(Arc::new(FaultyFile { files: self.clone(), number }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -328,5 +370,53 @@ impl Files for Faulty {
             model.set(path, Some(Entry::File(number)));
         }
         Ok(Some(Lock::new(model.locked.clone())))
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    files: Faulty,
+    number: usize,
+}
+
+impl FaultyFile {
+    fn with<T>(&self, work: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
+        let mut model = self.files.model();
+        model.call()?;
+        Ok(work(&mut model.contents[self.number]))
+    }
+}
+
+impl OpenFile for FaultyFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.with(|content| {
+            let from = content.bytes.len().min(offset as usize);
+            let len = buf.len().min(content.bytes.len() - from);
+            buf[..len].copy_from_slice(&content.bytes[from..from + len]);
+            len
+        })
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.with(|content| {
+            let (from, to) = (offset as usize, offset as usize + bytes.len());
+            if content.bytes.len() < to {
+                content.bytes.resize(to, 0);
+            }
+            content.bytes[from..to].copy_from_slice(bytes);
+        })
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.with(|content| content.bytes.len() as u64)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.with(|content| content.bytes.resize(len as usize, 0))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let taken_out = self.files.model().taken_out;
+        self.with(|content| content.sync(taken_out))
     }
 }
