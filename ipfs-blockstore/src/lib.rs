@@ -4,6 +4,7 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`PackStore`] | blocks in a few large files, the store to choose |
 //! | [`FlatStore`] | blocks as files, in the layout of Kubo's flatfs |
 //! | [`RedbDatastore`] | small durable state in one file |
 //! | [`files`] | what they need of a file system |
@@ -13,20 +14,17 @@
 //!
 //! # When not to use it
 //!
-//! For millions of small blocks: a file for each is slow and large. For a store of your own: depend
-//! on `ipfs-traits` alone.
+//! For a store of your own: depend on `ipfs-traits` alone.
 //!
 //! # Not here yet
 //!
-//! The pack store, CAR files as stores, references to files, caches and other wrappers.
+//! CAR files as stores, references to files, caches and other wrappers.
 
 pub mod files;
-mod flat;
+pub mod flat;
+pub mod pack;
 mod redb;
 
 pub use ipfs_traits::{Blockstore, BlockstoreExt, Datastore};
 
-pub use self::{
-    flat::{FlatStore, Options, Sharding},
-    redb::RedbDatastore,
-};
+pub use self::{flat::FlatStore, pack::PackStore, redb::RedbDatastore};

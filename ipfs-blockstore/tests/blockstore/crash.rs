@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use futures::TryStreamExt;
-use ipfs_blockstore::{FlatStore, Options};
+use ipfs_blockstore::{FlatStore, PackStore, flat, pack};
 use ipfs_traits::{
     Block, Blockstore, BlockstoreExt, Cid, HashTable, Multihash, Result, VirtualRuntime, codes,
 };
@@ -24,8 +24,31 @@ enum Known {
     Either,
 }
 
+fn block(data: Vec<u8>) -> Block {
+    Block::of(codes::RAW, codes::SHA2_256, data, &HashTable::standard()).unwrap()
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// One that syncs all at once, where many files are to be synced, or each by itself.
+    Flat {
+        whole: bool,
+    },
+    Pack,
+}
+
+const KINDS: [Kind; 3] = [Kind::Flat { whole: false }, Kind::Flat { whole: true }, Kind::Pack];
+
+impl Kind {
+    fn files(self, taken_out: TakenOut) -> Faulty {
+        let whole = matches!(self, Self::Flat { whole: true });
+        Faulty::new(Path::new(ROOT), whole, taken_out)
+    }
+}
+
 /// Random work on a store, and what was acknowledged of it.
 struct Work {
+    kind: Kind,
     runtime: VirtualRuntime,
     numbers: Numbers,
     blocks: Vec<Block>,
@@ -33,26 +56,36 @@ struct Work {
 }
 
 impl Work {
-    fn new(seed: u64) -> Self {
+    fn new(kind: Kind, seed: u64) -> Self {
         let mut numbers = Numbers(seed);
         let blocks: Vec<Block> = (0..60)
             .map(|i| {
                 let len = numbers.below(40) as usize;
-                let data = [vec![i; 1], (0..len).map(|_| numbers.next() as u8).collect()].concat();
-                Block::of(codes::RAW, codes::SHA2_256, data, &HashTable::standard()).unwrap()
+                block([vec![i; 1], (0..len).map(|_| numbers.next() as u8).collect()].concat())
             })
             .collect();
         let known = blocks.iter().map(|b| (*b.hash(), (Known::Absent, false))).collect();
-        Self { runtime: VirtualRuntime::new(), numbers, blocks, known }
+        Self { kind, runtime: VirtualRuntime::new(), numbers, blocks, known }
     }
 
     fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future).unwrap()
     }
 
-    fn open(&self, files: &Faulty) -> Result<FlatStore> {
-        let runtime = Arc::new(self.runtime.clone());
-        self.run(FlatStore::open_on(Arc::new(files.clone()), ROOT, runtime, Options::default()))
+    fn open(&self, files: &Faulty) -> Result<Arc<dyn Blockstore>> {
+        let (runtime, files) = (Arc::new(self.runtime.clone()), Arc::new(files.clone()));
+        Ok(match self.kind {
+            Kind::Flat { .. } => {
+                let options = flat::Options::default();
+                Arc::new(self.run(FlatStore::open_on(files, ROOT, runtime, options))?)
+            }
+            Kind::Pack => {
+                let mut options = pack::Options::default();
+                // So small that all that a large store does happens here too.
+                (options.segment_bytes, options.table, options.dead_share) = (2 << 10, 20, 0.2);
+                Arc::new(self.run(PackStore::open_on(files, ROOT, runtime, options))?)
+            }
+        })
     }
 
     fn some(&mut self) -> Vec<Block> {
@@ -64,9 +97,9 @@ impl Work {
     }
 
     /// Works until something fails.
-    fn go(&mut self, store: &FlatStore) -> Result<()> {
-        for _ in 0..30 {
-            match self.numbers.below(6) {
+    fn go(&mut self, store: &dyn Blockstore) -> Result<()> {
+        for _ in 0..40 {
+            match self.numbers.below(8) {
                 0..=2 => {
                     let blocks = self.some();
                     self.note(&blocks, true);
@@ -78,6 +111,7 @@ impl Work {
                     self.note(&blocks, false);
                     self.run(store.delete_many(&cids))?;
                 }
+                4 => self.run(store.compact())?,
                 _ => {
                     self.run(store.flush())?;
                     for (known, now) in self.known.values_mut() {
@@ -103,6 +137,39 @@ impl Work {
 
     /// What is wrong with what survived, if anything.
     fn check(&self, files: &Faulty) -> Result<(), String> {
+        // An index that is lost is made anew, and then says the same.
+        self.agrees(&files.after_loss_of(&Path::new(ROOT).join("index")))
+            .map_err(|wrong| format!("without an index: {wrong}"))?;
+        let store = self.agrees(files)?;
+        // What the crash left torn is not taken for whole once more has been made durable behind it.
+        let more: Vec<Block> = (0..60_u8).map(|i| block(vec![0xee, i, 0xee])).collect();
+        let added = self.run(async {
+            for some in more.chunks(20) {
+                store.put_many(some).await?;
+                store.flush().await?;
+            }
+            Ok::<_, ipfs_traits::Error>(())
+        });
+        added.map_err(|error| format!("it takes nothing more: {error:?}"))?;
+        self.agrees(&files.after_loss_of(&Path::new(ROOT).join("index")))
+            .map_err(|wrong| format!("later, without an index: {wrong}"))?;
+        // All can be put again, and is then there.
+        let again = self.run(async {
+            store.put_many(&self.blocks).await?;
+            store.flush().await
+        });
+        again.map_err(|error| format!("it cannot be repeated: {error:?}"))?;
+        let store = self.open(&files.after_kill()).map_err(|error| format!("{error:?}"))?;
+        let cids: Vec<Cid> = self.blocks.iter().map(|block| *block.cid()).collect();
+        let sizes = self.run(store.sizes(&cids)).map_err(|error| format!("{error:?}"))?;
+        match sizes.iter().all(Option::is_some) {
+            true => Ok(()),
+            false => Err("what was put again is not there".into()),
+        }
+    }
+
+    /// Opens a store, and compares it with what is known.
+    fn agrees(&self, files: &Faulty) -> Result<Arc<dyn Blockstore>, String> {
         let store = self.open(files).map_err(|error| format!("it does not open: {error:?}"))?;
         let hashes = HashTable::standard();
         for block in &self.blocks {
@@ -124,32 +191,19 @@ impl Work {
             let found = self.run(store.get(&cid)).map_err(|error| format!("{error:?}"))?;
             found.ok_or("a block is listed and not there")?;
         }
-        // All can be put again, and is then there.
-        let again = self.run(async {
-            store.put_many(&self.blocks).await?;
-            store.flush().await
-        });
-        again.map_err(|error| format!("it cannot be repeated: {error:?}"))?;
-        drop(store);
-        let store = self.open(files).map_err(|error| format!("{error:?}"))?;
-        let cids: Vec<Cid> = self.blocks.iter().map(|block| *block.cid()).collect();
-        let sizes = self.run(store.sizes(&cids)).map_err(|error| format!("{error:?}"))?;
-        match sizes.iter().all(Option::is_some) {
-            true => Ok(()),
-            false => Err("what was put again is not there".into()),
-        }
+        Ok(store)
     }
 }
 
 /// Works, loses the power at a seeded call, and says what is wrong with the rest.
-fn crash(seed: u64, whole: bool, taken_out: TakenOut) -> Result<(), String> {
-    let mut work = Work::new(seed);
-    let files = Faulty::new(Path::new(ROOT), whole, taken_out);
+fn crash(kind: Kind, seed: u64, taken_out: TakenOut) -> Result<(), String> {
+    let mut work = Work::new(kind, seed);
+    let files = kind.files(taken_out);
     let at = Numbers(seed ^ 0xc0ffee).below(600);
     files.crash_at(at);
     if let Ok(store) = work.open(&files) {
         // It ends where the crash comes, if one comes.
-        let _ = work.go(&store);
+        let _ = work.go(&*store);
     }
     let mut lost = Numbers(seed ^ 0xdead);
     let mut survivor = files.after_power_loss(&mut lost);
@@ -168,7 +222,7 @@ fn crash(seed: u64, whole: bool, taken_out: TakenOut) -> Result<(), String> {
         }
         survivor = killed.after_power_loss(&mut lost);
     }
-    work.check(&survivor).map_err(|wrong| format!("seed {seed}, call {at}: {wrong}"))
+    work.check(&survivor).map_err(|wrong| format!("{kind:?}, seed {seed}, call {at}: {wrong}"))
 }
 
 fn seeds() -> std::ops::Range<u64> {
@@ -185,8 +239,8 @@ fn seeds() -> std::ops::Range<u64> {
 #[test]
 fn what_was_flushed_survives_at_every_point() {
     for seed in seeds() {
-        for whole in [false, true] {
-            crash(seed, whole, TakenOut::Nothing).unwrap();
+        for kind in KINDS {
+            crash(kind, seed, TakenOut::Nothing).unwrap();
         }
     }
 }
@@ -195,10 +249,10 @@ fn what_was_flushed_survives_at_every_point() {
 #[test]
 fn a_missing_sync_would_be_seen() {
     for taken_out in [TakenOut::SyncOfContents, TakenOut::SyncOfNames] {
-        for whole in [false, true] {
-            let seen = (0..200).filter_map(|seed| crash(seed, whole, taken_out).err()).next();
-            println!("{taken_out:?}, all at once {whole}: {}", seen.as_deref().unwrap_or("unseen"));
-            assert!(seen.is_some(), "{taken_out:?} went unseen");
+        for kind in KINDS {
+            let seen = (0..200).find_map(|seed| crash(kind, seed, taken_out).err());
+            println!("{taken_out:?}: {}", seen.as_deref().unwrap_or("unseen"));
+            assert!(seen.is_some(), "{taken_out:?} of {kind:?} went unseen");
         }
     }
 }
@@ -206,9 +260,9 @@ fn a_missing_sync_would_be_seen() {
 /// After a sync that failed, nothing is said to be safe until the store is opened again.
 #[test]
 fn a_failed_sync_is_never_followed_by_a_success() {
-    for at in 0..200 {
-        let mut work = Work::new(at);
-        let files = Faulty::new(Path::new(ROOT), at % 2 == 0, TakenOut::Nothing);
+    for (at, kind) in (0..200).flat_map(|at| KINDS.map(|kind| (at, kind))) {
+        let mut work = Work::new(kind, at);
+        let files = kind.files(TakenOut::Nothing);
         let Ok(store) = work.open(&files) else { continue };
         let blocks = work.some();
         work.run(store.put_many(&blocks)).unwrap();

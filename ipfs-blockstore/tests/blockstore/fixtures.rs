@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use futures::TryStreamExt;
-use ipfs_blockstore::{FlatStore, Sharding};
+use ipfs_blockstore::{FlatStore, flat::Sharding};
 use ipfs_traits::{
     Blockstore, BlockstoreExt, Cid, Error, HashTable, Multihash, TokioRuntime, codes,
 };

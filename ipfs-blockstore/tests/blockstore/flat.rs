@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, future::join_all};
-use ipfs_blockstore::{FlatStore, Options};
+use ipfs_blockstore::{FlatStore, flat::Options};
 use ipfs_traits::{
     Block, Blockstore, BlockstoreExt, Cid, Error, HashTable, Multihash, TokioRuntime, codes,
     conformance,

@@ -14,5 +14,6 @@ mod fixtures;
 mod flat;
 #[path = "../../../ipfs-core/traits/tests/support/numbers.rs"]
 mod numbers;
+mod pack;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;

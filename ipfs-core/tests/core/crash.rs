@@ -10,7 +10,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt};
 use ipfs_core::{
     Block, Cid, Node, Result, VirtualRuntime,
-    blockstore::{FlatStore, Options},
+    blockstore::{FlatStore, flat::Options},
 };
 
 use crate::{

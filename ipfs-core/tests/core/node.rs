@@ -345,7 +345,7 @@ async fn a_damaged_block_is_an_error_and_not_data() {
     let folder = tempfile::tempdir().unwrap();
     let open = || async {
         let runtime = Arc::new(ipfs_core::TokioRuntime::current().unwrap());
-        let mut options = ipfs_core::blockstore::Options::default();
+        let mut options = ipfs_core::blockstore::flat::Options::default();
         options.verify_reads = Some(HashTable::standard());
         let store = FlatStore::open_with(folder.path(), runtime, options).await.unwrap();
         Node::builder().store(store).offline().spawn().await.unwrap()

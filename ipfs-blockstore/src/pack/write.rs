@@ -1,0 +1,195 @@
+//! Putting, deleting, and making both durable.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+};
+
+use ipfs_traits::{Block, Cid, Error, Multihash, Result};
+
+use super::{
+    Inner, PackStore,
+    error::PackError,
+    frame::Position,
+    log::{Log, Prepared},
+    place::Place,
+};
+
+/// How much waits for a commit.
+pub(super) enum Backlog {
+    Small,
+    /// Enough for a commit of its own, which nobody has started yet.
+    Growing,
+    /// So much that whoever put it waits for the commit.
+    Full,
+}
+
+/// From so much on, a commit runs in the background while more is put.
+const GROWING: u64 = 64 << 20;
+
+/// From so much on, putting waits: what a crash can lose stays bounded.
+const FULL: u64 = 512 << 20;
+
+impl Inner {
+    /// Appends the blocks that are not here yet.
+    pub(super) fn put_many(&self, blocks: &[Block]) -> Result<Backlog, PackError> {
+        let seen = self.log().changes;
+        let mut new = self.absent(blocks)?;
+        let mut prepared: Vec<Prepared> = new.iter().map(|block| Prepared::block(block)).collect();
+        let mut log = self.log();
+        log.check()?;
+        if log.changes != seen {
+            // Others have put or deleted meanwhile.
+            new = self.absent(blocks)?;
+            prepared.retain(|record| new.iter().any(|block| *block.hash() == record.key));
+            let known: HashSet<Multihash> = prepared.iter().map(|record| record.key).collect();
+            let more = new.iter().filter(|block| !known.contains(block.hash()));
+            prepared.extend(more.map(|block| Prepared::block(block)));
+        }
+        self.check_room(&log, &prepared)?;
+        let (places, written) = log.append(&self.segments, self.options.segment_size(), &prepared);
+        log.changes += places.len() as u64;
+        places.iter().for_each(|(_, place)| log.count(place));
+        self.index.apply(places.into_iter().map(|(key, place)| (key, Some(place))));
+        written?;
+        let bytes = log.unsynced_bytes;
+        if bytes >= FULL {
+            return Ok(Backlog::Full);
+        }
+        if bytes >= GROWING && !log.commit_due {
+            log.commit_due = true;
+            return Ok(Backlog::Growing);
+        }
+        Ok(Backlog::Small)
+    }
+
+    /// The blocks that are not here, each once.
+    fn absent<'a>(&self, blocks: &'a [Block]) -> Result<Vec<&'a Block>, PackError> {
+        let keys: Vec<Multihash> = blocks.iter().map(|block| *block.hash()).collect();
+        let places = self.index.get_many(&keys)?;
+        let mut seen = HashSet::new();
+        let absent = |(block, place): &(&Block, Option<Place>)| {
+            place.is_none() && seen.insert(*block.hash())
+        };
+        Ok(std::iter::zip(blocks, places).filter(absent).map(|(block, _)| block).collect())
+    }
+
+    fn check_room(&self, log: &Log, records: &[Prepared]) -> Result<(), PackError> {
+        let Some(limit) = self.options.max_bytes else { return Ok(()) };
+        let bytes: u64 = records.iter().map(|record| record.len() as u64).sum();
+        if bytes > 0 && log.on_disk + bytes > limit {
+            return Err(Error::Full { used: log.on_disk, limit }.into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_many(&self, cids: &[Cid]) -> Result<(), PackError> {
+        let keys: Vec<Multihash> = cids.iter().map(|cid| *cid.hash()).collect();
+        let mut log = self.log();
+        log.check()?;
+        let mut deleted = HashSet::new();
+        for (key, place) in std::iter::zip(&keys, self.index.get_many(&keys)?) {
+            let Some(place) = place.filter(|_| deleted.insert(key)) else { continue };
+            log.kill(Position { segment: place.segment, offset: place.offset })?;
+            log.discount(&place);
+            log.changes += 1;
+            // One by one, so that what was killed is gone even if the next one fails.
+            self.index.apply([(*key, None)]);
+        }
+        Ok(())
+    }
+
+    /// Syncs all that was put and deleted.
+    fn commit(&self) -> Result<(), PackError> {
+        // Whoever waited for the commit before may have gone, and left it running.
+        let _running = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(unsynced) = self.log().begin_commit()? else { return Ok(()) };
+        for file in &unsynced.files {
+            file.sync().map_err(|error| self.fail(PackError::io("sync", &self.root)(error)))?;
+        }
+        if unsynced.names {
+            let synced = self.files.sync_dir(&self.root);
+            synced.map_err(|error| self.fail(PackError::io("sync", &self.root)(error)))?;
+        }
+        self.counters.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.log().end_commit(&unsynced);
+        Ok(())
+    }
+
+    pub(super) fn fail(&self, error: PackError) -> PackError {
+        self.log().fail(error)
+    }
+
+    /// Writes what the index has in memory to its files, and merges these. With `all` nothing is
+    /// left in memory, else only a table that has grown large enough is written.
+    pub(super) fn maintain(&self, all: bool) -> Result<(), PackError> {
+        let _running = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut log = self.log();
+            log.maintenance_due = false;
+            let len = self.index.table_len();
+            if len >= self.options.table || (all && len > 0) {
+                let checkpoint = log.checkpoint()?;
+                self.index.freeze(checkpoint);
+            }
+        }
+        if self.index.frozen() > 0 {
+            // The index must never know what the segments can still lose.
+            self.commit()?;
+        }
+        while self.index.write_frozen()? {}
+        while self.index.merge()? {}
+        Ok(())
+    }
+}
+
+impl PackStore {
+    /// Returns when all that was put or deleted before is durable.
+    ///
+    /// Whoever comes first commits; those who wait meanwhile are served by the next commit,
+    /// together.
+    pub(super) async fn commit(&self) -> Result<()> {
+        let inner = &self.0;
+        let wanted = inner.log().changes;
+        let turn = inner.turn.lock().await;
+        if inner.log().durable < wanted {
+            self.blocking(Inner::commit).await?;
+        }
+        drop(turn);
+        Ok(inner.log().check()?)
+    }
+
+    /// Does what a change has made due.
+    pub(super) async fn settle(&self, backlog: Backlog) -> Result<()> {
+        let inner = self.0.clone();
+        if matches!(backlog, Backlog::Growing) {
+            self.background(|store| async move { store.commit().await });
+        }
+        let (len, table) = (inner.index.table_len(), inner.options.table);
+        if len >= 4 * table {
+            // The index is behind: whoever puts more waits for it.
+            self.blocking(|inner| inner.maintain(false)).await?;
+        } else if len >= table && !std::mem::replace(&mut inner.log().maintenance_due, true) {
+            self.background(
+                |store| async move { store.blocking(|inner| inner.maintain(false)).await },
+            );
+        }
+        if matches!(backlog, Backlog::Full) { self.commit().await } else { Ok(()) }
+    }
+
+    /// Starts what nobody waits for, unless the store is dropped before it begins. What fails there
+    /// fails again for whoever comes next.
+    fn background<W>(&self, work: impl FnOnce(Self) -> W + Send + 'static)
+    where
+        W: Future<Output = Result<()>> + Send,
+    {
+        let inner = Arc::downgrade(&self.0);
+        let work = async move {
+            let Some(inner) = inner.upgrade() else { return };
+            if let Err(error) = work(Self(inner)).await {
+                tracing::warn!(%error, "work in the background failed");
+            }
+        };
+        self.0.runtime.spawn(Box::pin(work)).detach();
+    }
+}
