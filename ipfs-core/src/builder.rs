@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use ipfs_bitswap::Bitswap;
-use ipfs_blockstore::{FlatStore, RedbDatastore};
+use ipfs_blockstore::{FlatStore, PackStore, RedbDatastore};
 use ipfs_traits::{
     Blockstore, Codec, CodecTable, Datastore, Error, Exchange, HashFunction, HashTable, Ipld,
     Multiaddr, Network, NoNetwork, NoRouting, OfflineExchange, Parts, Recipe, Result, Routing,
@@ -94,7 +94,9 @@ impl Builder {
         self
     }
 
-    /// Keeps blocks in this store. The default is a [`FlatStore`] in the data directory, or memory.
+    /// Keeps blocks in this store. The default is a [`PackStore`] in the data directory, or memory. A
+    /// data directory whose `blocks` is a flatfs, as Kubo's is, keeps it: then it is a
+    /// [`FlatStore`].
     pub fn store(mut self, store: impl Recipe<dyn Blockstore>) -> Self {
         self.store = Some(Box::new(store));
         self
@@ -264,7 +266,12 @@ impl Builder {
         match (self.store.take(), dir) {
             (Some(recipe), _) => recipe.build(parts).await,
             (None, Some(dir)) => {
-                Ok(Arc::new(FlatStore::open(dir.blocks(), parts.runtime().clone()).await?))
+                let (blocks, runtime) = (dir.blocks(), parts.runtime().clone());
+                let sharding = dir.sharding();
+                Ok(match parts.runtime().blocking(move || sharding.exists()).await? {
+                    true => Arc::new(FlatStore::open(blocks, runtime).await?),
+                    false => Arc::new(PackStore::open(blocks, runtime).await?),
+                })
             }
             (None, None) => Ok(Arc::new(MemoryStore::new())),
         }

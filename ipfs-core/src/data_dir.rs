@@ -66,6 +66,11 @@ impl DataDir {
         self.path.join(BLOCKS)
     }
 
+    /// The file that a flatfs has, and no other store.
+    pub(crate) fn sharding(&self) -> PathBuf {
+        self.blocks().join("SHARDING")
+    }
+
     pub(crate) fn state(&self) -> PathBuf {
         self.path.join(STATE)
     }

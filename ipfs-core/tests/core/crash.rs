@@ -9,8 +9,8 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt};
 use ipfs_core::{
-    Block, Cid, Node, Result, VirtualRuntime,
-    blockstore::{FlatStore, flat::Options},
+    Block, Blockstore, Cid, Node, Result, VirtualRuntime,
+    blockstore::{FlatStore, PackStore, flat, pack},
 };
 
 use crate::{
@@ -66,28 +66,45 @@ async fn whole(node: &Node, root: &Cid) -> Result<(), String> {
     Ok(())
 }
 
-async fn on(files: &Faulty, runtime: &VirtualRuntime) -> Result<Node> {
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Flat,
+    Pack,
+}
+
+async fn on(files: &Faulty, kind: Kind, runtime: &VirtualRuntime) -> Result<Node> {
     let (files, runtime) = (Arc::new(files.clone()), Arc::new(runtime.clone()));
-    let store = FlatStore::open_on(files, "/store", runtime.clone(), Options::default()).await?;
+    let store: Arc<dyn Blockstore> = match kind {
+        Kind::Flat => {
+            let options = flat::Options::default();
+            Arc::new(FlatStore::open_on(files, "/store", runtime.clone(), options).await?)
+        }
+        Kind::Pack => {
+            let mut options = pack::Options::default();
+            (options.segment_bytes, options.table) = (32 << 10, 50);
+            Arc::new(PackStore::open_on(files, "/store", runtime.clone(), options).await?)
+        }
+    };
     Node::builder().runtime(runtime).store(store).offline().spawn().await
 }
 
 /// Imports, loses the power at a seeded call, and says what is wrong with what is left.
-fn power_loss(seed: u64, calls: u64, taken_out: TakenOut) -> Result<(), String> {
+fn power_loss(kind: Kind, seed: u64, calls: u64, taken_out: TakenOut) -> Result<(), String> {
     let runtime = VirtualRuntime::new();
     let files = Faulty::new(Path::new("/store"), seed.is_multiple_of(2), taken_out);
     files.crash_at(Numbers(seed).below(calls));
     let mut added = Vec::new();
     let run = runtime.clone();
     run.block_on(async {
-        if let Ok(node) = on(&files, &runtime).await {
+        if let Ok(node) = on(&files, kind, &runtime).await {
             let _ = add_all(&node, &mut added).await;
         }
     })
     .unwrap();
     let survivor = files.after_power_loss(&mut Numbers(seed ^ 0xdead));
     run.block_on(async {
-        let node = on(&survivor, &runtime).await.map_err(|e| format!("it does not open: {e:?}"))?;
+        let node =
+            on(&survivor, kind, &runtime).await.map_err(|e| format!("it does not open: {e:?}"))?;
         for root in &added {
             whole(&node, root).await?;
         }
@@ -102,16 +119,16 @@ fn power_loss(seed: u64, calls: u64, taken_out: TakenOut) -> Result<(), String> 
         }
     })
     .unwrap()
-    .map_err(|wrong| format!("seed {seed}: {wrong}"))
+    .map_err(|wrong| format!("{kind:?}, seed {seed}: {wrong}"))
 }
 
 /// The calls of a whole import, when nothing fails.
-fn all_calls() -> u64 {
+fn all_calls(kind: Kind) -> u64 {
     let runtime = VirtualRuntime::new();
     let files = Faulty::new(Path::new("/store"), false, TakenOut::Nothing);
     let run = runtime.clone();
     let done = run.block_on(async {
-        let node = on(&files, &runtime).await?;
+        let node = on(&files, kind, &runtime).await?;
         add_all(&node, &mut Vec::new()).await
     });
     done.unwrap().unwrap();
@@ -120,19 +137,26 @@ fn all_calls() -> u64 {
 
 #[test]
 fn what_was_added_survives_a_loss_of_power() {
-    let calls = all_calls();
-    println!("an import of {calls} calls");
-    points().for_each(|seed| power_loss(seed, calls + 10, TakenOut::Nothing).unwrap());
+    let points = points();
+    for kind in [Kind::Flat, Kind::Pack] {
+        let calls = all_calls(kind);
+        println!("{kind:?}: an import of {calls} calls");
+        let mut points = points.clone();
+        points.try_for_each(|seed| power_loss(kind, seed, calls + 10, TakenOut::Nothing)).unwrap();
+    }
 }
 
 /// With the sync of a file or of its directory taken out, the test above fails: shown for each.
 #[test]
 fn a_missing_sync_would_be_seen() {
-    let calls = all_calls();
-    for taken_out in [TakenOut::SyncOfContents, TakenOut::SyncOfNames] {
-        let seen = (0..POINTS).find_map(|seed| power_loss(seed, calls + 10, taken_out).err());
-        println!("{taken_out:?}: {}", seen.as_deref().unwrap_or("unseen"));
-        assert!(seen.is_some(), "{taken_out:?} went unseen");
+    for kind in [Kind::Flat, Kind::Pack] {
+        let calls = all_calls(kind);
+        for taken_out in [TakenOut::SyncOfContents, TakenOut::SyncOfNames] {
+            let seen =
+                (0..POINTS).find_map(|seed| power_loss(kind, seed, calls + 10, taken_out).err());
+            println!("{taken_out:?}: {}", seen.as_deref().unwrap_or("unseen"));
+            assert!(seen.is_some(), "{taken_out:?} of {kind:?} went unseen");
+        }
     }
 }
 

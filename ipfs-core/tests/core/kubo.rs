@@ -178,13 +178,42 @@ async fn each_opens_the_blocks_of_the_other() {
     kubo.run(&["repo", "verify"]);
 
     // A folder that only we ever wrote to.
-    let node =
-        Node::builder().data_dir(folder.path().join("node")).offline().spawn().await.unwrap();
+    fs::remove_dir_all(&blocks).unwrap();
+    let node = open().await;
     let added = node.unixfs().add_path(&ours).await.unwrap();
     node.close().await.unwrap();
-    fs::remove_dir_all(&blocks).unwrap();
-    fs::rename(folder.path().join("node/blocks"), &blocks).unwrap();
     let out = folder.path().join("ours again");
     kubo.run(&["get", "--offline", &added.cid.to_string(), "-o", text(&out)]);
     assert!(content::read(&out) == content::read(&ours));
+}
+
+/// Kubo imports the segments of a store, and has all that is in them; a data directory whose blocks
+/// are Kubo's is opened as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn kubo_reads_segments_and_a_node_its_blocks() {
+    let Some(program) = program() else { return };
+    let kubo = Kubo::new(&program);
+    let folder = tempfile::tempdir().unwrap();
+    let ours = folder.path().join("ours");
+    content::tree(&ours, 11);
+    let data_dir = folder.path().join("node");
+    let node = || Node::builder().data_dir(&data_dir).offline().spawn();
+    let opened = node().await.unwrap();
+    let added = opened.unixfs().add_path(&ours).await.unwrap();
+    opened.close().await.unwrap();
+    let segments = fs::read_dir(data_dir.join("blocks")).unwrap();
+    let segments = segments.map(|entry| entry.unwrap().path());
+    for segment in segments.filter(|path| path.extension() == Some("car".as_ref())) {
+        kubo.run(&["dag", "import", "--pin-roots=false", "--offline", text(&segment)]);
+    }
+    let out = folder.path().join("out");
+    kubo.run(&["get", "--offline", &added.cid.to_string(), "-o", text(&out)]);
+    assert!(content::read(&out) == content::read(&ours));
+
+    fs::remove_dir_all(data_dir.join("blocks")).unwrap();
+    fs::rename(kubo.repo().join("blocks"), data_dir.join("blocks")).unwrap();
+    let opened = node().await.unwrap();
+    let again = folder.path().join("again");
+    opened.unixfs().write(&added.cid, &again).await.unwrap();
+    assert!(content::read(&again) == content::read(&ours));
 }
