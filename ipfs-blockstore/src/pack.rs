@@ -11,6 +11,7 @@ mod read;
 mod recover;
 mod scan;
 mod segment;
+mod verify;
 mod write;
 
 use std::{
@@ -25,11 +26,16 @@ use std::{
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
+use futures_util::{TryStreamExt, future};
 use ipfs_traits::{
     Block, Blockstore, Cid, Error, Multihash, Result, Runtime, RuntimeExt, Usage, limits,
 };
 
-pub use self::options::{Options, Stats};
+pub use self::{
+    compact::Compacted,
+    options::{Options, Stats},
+    verify::{Mend, Verified},
+};
 use self::{
     error::PackError,
     index::Index,
@@ -98,7 +104,7 @@ struct Inner {
     /// Held by whoever writes the index.
     maintenance: Mutex<()>,
     /// Held by whoever compacts.
-    compaction: futures_util::lock::Mutex<()>,
+    compaction: Arc<futures_util::lock::Mutex<()>>,
     /// Held for reading by all that works on the folder, so that closing waits for it; empty when
     /// the store is closed.
     lock: RwLock<Option<Lock>>,
@@ -227,7 +233,7 @@ impl Inner {
             turn: futures_util::lock::Mutex::new(()),
             commit: Mutex::new(()),
             maintenance: Mutex::new(()),
-            compaction: futures_util::lock::Mutex::new(()),
+            compaction: Arc::default(),
             lock: RwLock::new(Some(lock)),
             counters: Counters { damaged, ..Counters::default() },
         })
@@ -306,6 +312,7 @@ impl Blockstore for PackStore {
     async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
         let cids = cids.to_vec();
         self.blocking(move |inner| inner.delete_many(&cids)).await?;
+        self.compact_when_due();
         self.settle(write::Backlog::Small).await
     }
 
@@ -326,7 +333,7 @@ impl Blockstore for PackStore {
     }
 
     async fn compact(&self) -> Result<()> {
-        self.compact_now().await.map(drop)
+        self.compacting().try_for_each(|_| future::ready(Ok(()))).await
     }
 
     async fn close(&self) -> Result<()> {

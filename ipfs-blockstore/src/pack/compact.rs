@@ -4,9 +4,11 @@
 //! segment is removed. Each record that has moved says so in its frame, so that a crash at any point
 //! leaves each block found in exactly one place.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration, vec};
 
-use ipfs_traits::{Bytes, Result};
+use futures_core::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt, TryFutureExt, lock::OwnedMutexGuard, stream};
+use ipfs_traits::{Bytes, Error, Result, RuntimeExt};
 
 use super::{
     Inner, PackStore,
@@ -22,14 +24,29 @@ use super::{
 /// Records that are moved at once: each may have as much as a block.
 const MOVED_AT_ONCE: usize = 64;
 
-/// What a compaction has done.
+/// What a compaction has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Compacted {
-    pub(super) segments: u64,
+#[non_exhaustive]
+pub struct Compacted {
+    /// Segments that were worth it.
+    pub due: u64,
+    /// How many of them are gone.
+    pub segments: u64,
     /// Bytes that were moved.
-    pub(super) moved: u64,
-    /// Bytes that the segments took which are gone.
-    pub(super) removed: u64,
+    pub moved: u64,
+    /// Bytes on disk of the segments that are gone: less what was moved, that is what was freed.
+    pub removed: u64,
+}
+
+/// A compaction under way. It does not hold the store, so that one which goes on in the background
+/// ends with the store.
+struct Compaction {
+    _one: OwnedMutexGuard<()>,
+    due: vec::IntoIter<Arc<Segment>>,
+    now: Option<Emptying>,
+    done: Compacted,
+    /// How long to wait, so that not more is moved than may be.
+    pause: Duration,
 }
 
 /// A segment that is being emptied.
@@ -42,50 +59,121 @@ struct Emptying {
     damaged: u64,
 }
 
+/// What a step of a compaction has done.
+enum Step {
+    Moved,
+    Emptied,
+    Ended,
+}
+
 impl PackStore {
-    /// Compacts all segments in which much is dead.
-    pub(super) async fn compact_now(&self) -> Result<Compacted> {
-        let _one = self.0.compaction.lock().await;
-        let mut done = Compacted::default();
-        let due = self.blocking(Inner::due).await?;
-        for segment in due {
-            let emptied = self.empty(&segment).await?;
-            done.moved += emptied.moved;
-            // The index has to know where all is, and what was deleted: of a segment that is gone
-            // nobody can read which block it was that a frame calls dead.
-            self.blocking(|inner| inner.maintain(true)).await?;
-            self.commit().await?;
-            if emptied.damaged > 0 {
-                let path = segment.path.display();
-                tracing::warn!(%path, "a segment stays, for blocks in it are damaged");
-                continue;
-            }
-            done.removed += self.blocking(move |inner| inner.remove(&segment)).await?;
-            done.segments += 1;
-        }
-        Ok(done)
+    /// Compacts all segments in which much is dead ([`Options::dead_share`](super::Options)), and
+    /// says after each how far it has come.
+    ///
+    /// Readers and writers go on meanwhile. Dropping the stream ends the work after what it is
+    /// doing; nothing is lost by that.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says. A segment in which a block is damaged stays, and is no error.
+    pub fn compacting(&self) -> BoxStream<'static, Result<Compacted>> {
+        let store = self.clone();
+        let begin = async move {
+            let compaction = Compaction::begin(&store).await?;
+            Ok(stream::try_unfold((store, compaction), |(store, mut compaction)| async move {
+                loop {
+                    match compaction.step(&store).await? {
+                        Step::Ended => return Ok(None),
+                        Step::Emptied => return Ok(Some((compaction.done, (store, compaction)))),
+                        Step::Moved => store.0.runtime.sleep(compaction.pause).await,
+                    }
+                }
+            }))
+        };
+        begin.try_flatten_stream().boxed()
     }
 
-    /// Moves what is alive in a segment.
-    async fn empty(&self, segment: &Arc<Segment>) -> Result<Emptying> {
-        let mut emptying = Emptying { segment: segment.clone(), at: None, moved: 0, damaged: 0 };
-        loop {
-            let (start, before) = (self.0.runtime.now(), emptying.moved);
-            let step = move |inner: &Inner| {
-                let more = inner.empty_some(&mut emptying)?;
-                Ok((more, emptying))
-            };
-            let (more, next) = self.blocking(step).await?;
-            emptying = next;
-            if !more {
-                return Ok(emptying);
-            }
-            self.settle(Backlog::Small).await?;
-            if let Some(rate) = self.0.options.compact_rate {
-                let seconds = (emptying.moved - before) as f64 / rate.max(1) as f64;
-                self.0.runtime.sleep_until(start + Duration::from_secs_f64(seconds)).await;
-            }
+    /// Starts a compaction that nobody waits for, if enough has died for it.
+    pub(super) fn compact_when_due(&self) {
+        if !self.0.log().take_died(self.0.options.compact_after) {
+            return;
         }
+        let (store, runtime) = (Arc::downgrade(&self.0), self.0.runtime.clone());
+        let store = move || store.upgrade().map(Self);
+        let compact = async move {
+            let Some(first) = store() else { return Ok(()) };
+            let mut compaction = Compaction::begin(&first).await?;
+            drop(first);
+            while let Some(store) = store() {
+                if matches!(compaction.step(&store).await?, Step::Ended) {
+                    break;
+                }
+                drop(store);
+                runtime.sleep(compaction.pause).await;
+            }
+            Ok::<_, Error>(())
+        };
+        let compact = compact.map(|done| {
+            if let Err(error) = done {
+                tracing::warn!(%error, "a compaction in the background failed");
+            }
+        });
+        self.0.runtime.spawn(Box::pin(compact)).detach();
+    }
+}
+
+impl Compaction {
+    async fn begin(store: &PackStore) -> Result<Self> {
+        let _one = store.0.compaction.clone().lock_owned().await;
+        let due = store.blocking(Inner::due).await?;
+        let done = Compacted { due: due.len() as u64, ..Compacted::default() };
+        Ok(Self { _one, due: due.into_iter(), now: None, done, pause: Duration::ZERO })
+    }
+
+    async fn step(&mut self, store: &PackStore) -> Result<Step> {
+        let now = self.now.take().or_else(|| self.due.next().map(Emptying::new));
+        let Some(mut emptying) = now else { return Ok(Step::Ended) };
+        let before = emptying.moved;
+        let step = move |inner: &Inner| {
+            let more = inner.empty_some(&mut emptying)?;
+            Ok((more, emptying))
+        };
+        let (more, emptying) = store.blocking(step).await?;
+        store.settle(Backlog::Small).await?;
+        let moved = emptying.moved - before;
+        self.done.moved += moved;
+        if more {
+            let rate = store.0.options.compact_rate;
+            let seconds = rate.map_or(0.0, |rate| moved as f64 / rate.max(1) as f64);
+            self.pause = Duration::from_secs_f64(seconds);
+            self.now = Some(emptying);
+            return Ok(Step::Moved);
+        }
+        self.remove(store, &emptying).await?;
+        Ok(Step::Emptied)
+    }
+
+    /// Removes a segment from which all has moved.
+    async fn remove(&mut self, store: &PackStore, emptied: &Emptying) -> Result<()> {
+        // The index has to know where all is, and what was deleted: of a segment that is gone
+        // nobody can read which block it was that a frame calls dead.
+        store.blocking(|inner| inner.maintain(true)).await?;
+        store.commit().await?;
+        if emptied.damaged > 0 {
+            let path = emptied.segment.path.display();
+            tracing::warn!(%path, "a segment stays, for blocks in it are damaged");
+            return Ok(());
+        }
+        let segment = emptied.segment.clone();
+        self.done.removed += store.blocking(move |inner| inner.remove(&segment)).await?;
+        self.done.segments += 1;
+        Ok(())
+    }
+}
+
+impl Emptying {
+    const fn new(segment: Arc<Segment>) -> Self {
+        Self { segment, at: None, moved: 0, damaged: 0 }
     }
 }
 

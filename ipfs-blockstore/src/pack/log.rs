@@ -39,6 +39,8 @@ pub(super) struct Log {
     contents: BTreeMap<u32, Content>,
     /// Bytes of all segments.
     pub(super) on_disk: u64,
+    /// Bytes of blocks that died since a compaction was started.
+    died: u64,
     /// Bytes that were appended since a commit began.
     pub(super) unsynced_bytes: u64,
     /// Counts what was put and deleted, and how much of it is durable.
@@ -125,6 +127,7 @@ impl Log {
             durable_segment,
             contents,
             on_disk,
+            died: 0,
             unsynced_bytes: 0,
             changes: 0,
             durable: 0,
@@ -318,6 +321,21 @@ impl Log {
     /// Counts a record that is no longer found.
     pub(super) fn discount(&mut self, place: &Place) {
         take(&mut self.contents, place);
+    }
+
+    /// Counts a record that was deleted.
+    pub(super) fn count_dead(&mut self, place: &Place) {
+        self.died += place.section();
+        self.discount(place);
+    }
+
+    /// Whether so many bytes have died, which are then no longer counted.
+    pub(super) fn take_died(&mut self, enough: Option<u64>) -> bool {
+        let due = enough.is_some_and(|enough| self.died >= enough);
+        if due {
+            self.died = 0;
+        }
+        due
     }
 
     /// What a commit has to sync for all that was changed so far to be durable.

@@ -19,6 +19,9 @@ pub struct Options {
     pub verify_reads: bool,
     /// The share of dead bytes from which a segment is compacted: 0.3 by default.
     pub dead_share: f64,
+    /// Bytes of deleted blocks after which a compaction is started by itself: 64 MiB by default;
+    /// `None` leaves it to [`compact`](ipfs_traits::Blockstore::compact).
+    pub compact_after: Option<u64>,
     /// Bytes a second that a compaction moves; no limit by default.
     pub compact_rate: Option<u64>,
     /// The hash functions by which blocks are verified where only that can tell whether they are
@@ -36,6 +39,7 @@ impl Default for Options {
             max_bytes: None,
             verify_reads: false,
             dead_share: 0.3,
+            compact_after: Some(64 << 20),
             compact_rate: None,
             hashes: HashTable::standard(),
             table: TABLE,

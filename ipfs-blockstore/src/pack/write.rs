@@ -91,7 +91,7 @@ impl Inner {
         for (key, place) in std::iter::zip(&keys, self.index.get_many(&keys)?) {
             let Some(place) = place.filter(|_| deleted.insert(key)) else { continue };
             log.kill(Position { segment: place.segment, offset: place.offset })?;
-            log.discount(&place);
+            log.count_dead(&place);
             log.changes += 1;
             // One by one, so that what was killed is gone even if the next one fails.
             self.index.apply([(*key, None)]);

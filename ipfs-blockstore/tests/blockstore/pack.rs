@@ -5,13 +5,18 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{StreamExt, TryStreamExt, future::join_all};
-use ipfs_blockstore::{PackStore, pack::Options};
+use ipfs_blockstore::{
+    PackStore,
+    pack::{Mend, Options},
+};
 use ipfs_traits::{
-    Block, Blockstore, BlockstoreExt, Bytes, Cid, Error, HashTable, Multihash, Result, Runtime,
-    TokioRuntime, car, codes, conformance, limits,
+    Block, Blockstore, BlockstoreExt, Bytes, Cid, Error, HashTable, Local, Multihash, Result,
+    Runtime, RuntimeExt, TokioRuntime, VirtualRuntime, car, codes, conformance, limits,
+    memory::MemoryStore,
 };
 
 use crate::numbers::Numbers;
@@ -422,4 +427,85 @@ async fn futures_may_be_dropped() {
     store.put_many(&all).await.unwrap();
     store.flush().await.unwrap();
     holds(&store, &all).await;
+}
+
+/// Changes a byte of the data of these blocks, wherever they lie.
+fn damage(root: &Path, blocks: &[Block]) {
+    for path in segments(root) {
+        let mut bytes = fs::read(&path).unwrap();
+        for block in blocks {
+            let data = block.data();
+            let at = bytes.windows(data.len()).position(|window| window == data);
+            at.into_iter().for_each(|at| bytes[at] ^= 1);
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_found_and_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    let mut all = blocks(10, 300, 400);
+    all[7] = Block::of(codes::DAG_CBOR, codes::SHA2_512, "of another kind", &HashTable::standard())
+        .unwrap();
+    store.put_many(&all).await.unwrap();
+    store.flush().await.unwrap();
+    let bad = [all[7].clone(), all[100].clone(), all[299].clone()];
+    damage(folder.path(), &bad);
+    let verify = |mend| store.verify(mend).try_collect::<Vec<_>>();
+
+    let found = verify(Mend::No).await.unwrap();
+    let mut damaged: Vec<Cid> = found.iter().flat_map(|now| now.damaged.clone()).collect();
+    damaged.sort();
+    let mut expected = cids(&bad);
+    expected.sort();
+    assert_eq!(damaged, expected);
+    let last = found.last().unwrap();
+    let bytes = all.iter().map(|block| block.len() as u64).sum::<u64>();
+    assert_eq!((last.blocks, last.unknown, last.mended), (300, 0, 0));
+    assert_eq!(last.bytes, bytes - bad.iter().map(|block| block.len() as u64).sum::<u64>());
+
+    // What nobody has stays damaged; the others come back, under the CIDs they had.
+    let elsewhere = MemoryStore::new();
+    elsewhere.put_many(&bad[..2]).await.unwrap();
+    let source = Arc::new(Local(Arc::new(elsewhere)));
+    let found = verify(Mend::Fetch(source)).await.unwrap();
+    assert_eq!(found.iter().map(|now| now.mended).sum::<u64>(), 2);
+    for found in store.get_many(&cids(&bad[..2])).await {
+        assert!(found.unwrap().is_some());
+    }
+    assert!(matches!(store.get(bad[2].cid()).await, Err(Error::Corrupt(_))));
+    let found = verify(Mend::Drop).await.unwrap();
+    assert_eq!(found.iter().map(|now| now.mended).sum::<u64>(), 1);
+    holds(&store, &all[..299]).await;
+    assert!(verify(Mend::No).await.unwrap().iter().all(|now| now.damaged.is_empty()));
+    store.compact().await.unwrap();
+    holds(&store, &all[..299]).await;
+}
+
+/// What is deleted gives its space back without being told to, and not faster than it may.
+#[test]
+fn space_comes_back_by_itself() {
+    let runtime = VirtualRuntime::new();
+    let folder = tempfile::tempdir().unwrap();
+    let work = async {
+        let mut options = small();
+        (options.compact_after, options.compact_rate) = (Some(20_000), Some(1_000));
+        let host = Arc::new(runtime.clone());
+        let store = PackStore::open_with(folder.path(), host, options).await.unwrap();
+        let all = blocks(11, 200, 600);
+        store.put_many(&all).await.unwrap();
+        let before = store.stats().on_disk;
+        let (there, gone): (Vec<_>, Vec<_>) =
+            all.chunks(10).map(|some| (some[..3].to_vec(), cids(&some[3..]))).unzip();
+        store.delete_many(&gone.concat()).await.unwrap();
+        let began = runtime.now();
+        while store.stats().on_disk > before / 2 {
+            runtime.sleep(Duration::from_secs(1)).await;
+        }
+        assert!(runtime.now() - began > Duration::from_secs(5));
+        holds(&store, &there.concat()).await;
+    };
+    runtime.block_on(work).unwrap();
 }
