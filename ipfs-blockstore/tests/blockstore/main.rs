@@ -12,6 +12,9 @@ mod datastore;
 mod faulty;
 mod fixtures;
 mod flat;
+mod hostile;
+#[path = "../../../ipfs-core/traits/tests/support/memory.rs"]
+mod memory;
 #[path = "../../../ipfs-core/traits/tests/support/numbers.rs"]
 mod numbers;
 mod pack;
