@@ -16,13 +16,18 @@ use super::{
     frame::Position,
     index::Content,
     log::Prepared,
+    place::Place,
     scan::{Found, Scan, Stretch},
     segment::Segment,
     write::Backlog,
 };
+use crate::files::OpenFile;
 
-/// Records that are moved at once: each may have as much as a block.
-const MOVED_AT_ONCE: usize = 64;
+/// Bytes of a segment that are gone through in one go.
+const STEP: u32 = 4 << 20;
+
+/// Bytes within which records are read and moved at once.
+const RUN: u64 = 1 << 20;
 
 /// What a compaction has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,10 +87,11 @@ impl PackStore {
             let compaction = Compaction::begin(&store).await?;
             Ok(stream::try_unfold((store, compaction), |(store, mut compaction)| async move {
                 loop {
+                    store.0.runtime.sleep(compaction.pause).await;
                     match compaction.step(&store).await? {
                         Step::Ended => return Ok(None),
                         Step::Emptied => return Ok(Some((compaction.done, (store, compaction)))),
-                        Step::Moved => store.0.runtime.sleep(compaction.pause).await,
+                        Step::Moved => {}
                     }
                 }
             }))
@@ -142,10 +148,10 @@ impl Compaction {
         store.settle(Backlog::Small).await?;
         let moved = emptying.moved - before;
         self.done.moved += moved;
+        let rate = store.0.options.compact_rate;
+        let seconds = rate.map_or(0.0, |rate| moved as f64 / rate.max(1) as f64);
+        self.pause = Duration::from_secs_f64(seconds);
         if more {
-            let rate = store.0.options.compact_rate;
-            let seconds = rate.map_or(0.0, |rate| moved as f64 / rate.max(1) as f64);
-            self.pause = Duration::from_secs_f64(seconds);
             self.now = Some(emptying);
             return Ok(Step::Moved);
         }
@@ -169,6 +175,20 @@ impl Compaction {
         self.done.segments += 1;
         Ok(())
     }
+}
+
+/// Records in groups that lie close together.
+fn runs(mut records: &[Found]) -> Vec<&[Found]> {
+    let mut runs = Vec::new();
+    while let Some(first) = records.first() {
+        let extent = |place: &Place| u64::from(place.offset - first.place.offset) + place.section();
+        let close = records.iter().take_while(|found| extent(&found.place) <= RUN).count();
+        // The first may be larger by itself.
+        let (run, rest) = records.split_at(close.max(1));
+        runs.push(run);
+        records = rest;
+    }
+    runs
 }
 
 impl Emptying {
@@ -199,57 +219,76 @@ impl Inner {
 
     /// Moves what is alive in the next stretch of a segment; `false` when there is none.
     fn empty_some(&self, emptying: &mut Emptying) -> Result<bool, PackError> {
-        let segment = &emptying.segment;
-        let file = self.segments.open(segment)?;
-        let scan = Scan::new(segment.number, segment.path.clone(), file, &self.options.hashes)?;
-        let mut scan = match emptying.at {
+        let segment = emptying.segment.clone();
+        let file = self.segments.open(&segment)?;
+        let scan =
+            Scan::new(segment.number, segment.path.clone(), file.clone(), &self.options.hashes)?;
+        let scan = match emptying.at {
             Some(at) => scan.from(at),
             None => scan,
-        }
-        .without_check();
-        let Some(stretch) = scan.next()? else { return Ok(false) };
-        emptying.at = Some(scan.at());
-        self.carry_kills(segment, &stretch)?;
-        for some in stretch.records.chunks(MOVED_AT_ONCE) {
-            self.move_alive(some, emptying)?;
+        };
+        let (begin, mut scan) = (scan.at(), scan.without_check());
+        while scan.at() - begin < STEP {
+            let Some(stretch) = scan.next()? else { return Ok(false) };
+            self.carry_kills(&segment, &stretch)?;
+            for run in runs(&self.alive(stretch.records)?) {
+                self.move_run(run, &*file, emptying)?;
+            }
+            emptying.at = Some(scan.at());
         }
         Ok(true)
     }
 
-    /// Moves those of some records that are alive.
-    fn move_alive(&self, records: &[Found], emptying: &mut Emptying) -> Result<(), PackError> {
+    /// Those of some records that are found.
+    fn alive(&self, mut records: Vec<Found>) -> Result<Vec<Found>, PackError> {
         let keys: Vec<_> = records.iter().map(|found| found.key).collect();
-        let mut ready = Vec::new();
-        for (found, place) in std::iter::zip(records, self.index.get_many(&keys)?) {
-            if place != Some(found.place) {
-                continue;
-            }
-            let Some(section) = self.segments.section(&found.place)? else { continue };
-            if crc32fast::hash(&section) != found.place.crc {
+        let mut places = self.index.get_many(&keys)?.into_iter();
+        records.retain(|found| places.next().flatten() == Some(found.place));
+        Ok(records)
+    }
+
+    /// Moves records that lie close together, those that are still alive.
+    fn move_run(
+        &self,
+        run: &[Found],
+        file: &dyn OpenFile,
+        emptying: &mut Emptying,
+    ) -> Result<(), PackError> {
+        let [Some(first), Some(last)] = [run.first(), run.last()] else { return Ok(()) };
+        let begin = first.place.offset;
+        let len = u64::from(last.place.offset - begin) + last.place.section();
+        let mut bytes = vec![0; len as usize];
+        let read = file.read_at(&mut bytes, begin.into());
+        let read = read.map_err(PackError::io("read", &emptying.segment.path))?;
+        bytes.truncate(read);
+        let (bytes, seen) = (Bytes::from(bytes), self.log().changes);
+        let mut ready = Vec::with_capacity(run.len());
+        for found in self.alive(run.to_vec())? {
+            let from = (found.place.offset - begin) as usize;
+            let section = from..from + found.place.section() as usize;
+            if section.end > bytes.len()
+                || crc32fast::hash(&bytes[section.clone()]) != found.place.crc
+            {
                 emptying.damaged += 1;
                 continue;
             }
-            let head = usize::from(found.place.head);
-            ready.push((
-                found.place,
-                Prepared::section(found.key, head, Bytes::from(section), &found.place),
-            ));
+            let (head, section) = (usize::from(found.place.head), bytes.slice(section));
+            ready.push((found, Prepared::section(found.key, head, section, &found.place)));
         }
         let mut log = self.log();
         log.check()?;
-        // Some may have been deleted meanwhile.
-        let keys: Vec<_> = ready.iter().map(|(_, record)| record.key).collect();
-        let places = self.index.get_many(&keys)?.into_iter();
-        let alive: Vec<_> = std::iter::zip(ready, places)
-            .filter(|((from, _), place)| *place == Some(*from))
-            .map(|(ready, _)| ready)
-            .collect();
-        let (from, records): (Vec<_>, Vec<_>) = alive.into_iter().unzip();
+        if log.changes != seen {
+            // Some may have been deleted meanwhile.
+            let alive = self.alive(ready.iter().map(|(found, _)| *found).collect())?;
+            let mut alive = alive.iter().peekable();
+            ready.retain(|(found, _)| alive.next_if_eq(&found).is_some());
+        }
+        let (from, records): (Vec<_>, Vec<_>) = ready.into_iter().unzip();
         let (places, written) = log.append(&self.segments, self.options.segment_size(), &records);
         log.changes += places.len() as u64;
-        for ((_, place), from) in std::iter::zip(&places, &from) {
+        for ((_, place), found) in std::iter::zip(&places, &from) {
             log.count(place);
-            log.discount(from);
+            log.discount(&found.place);
         }
         emptying.moved += places.iter().map(|(_, place)| place.section()).sum::<u64>();
         self.index.apply(places.into_iter().map(|(key, place)| (key, Some(place))));

@@ -87,16 +87,25 @@ impl Inner {
         let keys: Vec<Multihash> = cids.iter().map(|cid| *cid.hash()).collect();
         let mut log = self.log();
         log.check()?;
-        let mut deleted = HashSet::new();
-        for (key, place) in std::iter::zip(&keys, self.index.get_many(&keys)?) {
-            let Some(place) = place.filter(|_| deleted.insert(key)) else { continue };
-            log.kill(Position { segment: place.segment, offset: place.offset })?;
-            log.count_dead(&place);
-            log.changes += 1;
-            // One by one, so that what was killed is gone even if the next one fails.
-            self.index.apply([(*key, None)]);
-        }
-        Ok(())
+        let places = self.index.get_many(&keys)?;
+        let found = std::iter::zip(keys, places).filter_map(|(key, place)| Some((key, place?)));
+        let mut dead: Vec<(Multihash, Place)> = found.collect();
+        dead.sort_unstable_by_key(|(_, place)| (place.segment, place.offset));
+        dead.dedup();
+        let mut killed = Vec::with_capacity(dead.len());
+        let kill = || {
+            for (key, place) in dead {
+                log.kill(Position { segment: place.segment, offset: place.offset })?;
+                log.count_dead(&place);
+                killed.push((key, None));
+            }
+            Ok(())
+        };
+        let done = kill();
+        // What was killed is gone even if the next one failed.
+        log.changes += killed.len() as u64;
+        self.index.apply(killed);
+        done
     }
 
     /// Syncs all that was put and deleted.

@@ -214,6 +214,6 @@ async fn kubo_reads_segments_and_a_node_its_blocks() {
     fs::rename(kubo.repo().join("blocks"), data_dir.join("blocks")).unwrap();
     let opened = node().await.unwrap();
     let again = folder.path().join("again");
-    opened.unixfs().write(&added.cid, &again).await.unwrap();
+    opened.unixfs().write(added.cid, &again).await.unwrap();
     assert!(content::read(&again) == content::read(&ours));
 }

@@ -7,6 +7,7 @@
 //! no change waits for a sync of it.
 
 mod filter;
+mod hasher;
 mod manifest;
 mod merge;
 mod run;
@@ -24,6 +25,8 @@ use ipfs_traits::Multihash;
 
 pub(super) use self::manifest::{Checkpoint, Content};
 use self::{
+    filter::fingerprint,
+    hasher::Keyed,
     manifest::Manifest,
     merge::{Merged, Source},
     run::{Entry, LastPage, Run},
@@ -33,7 +36,7 @@ use super::{error::PackError, place::Place};
 use crate::files::Files;
 
 /// What was changed lately; `None` for what was deleted.
-type Table = HashMap<Multihash, Option<Place>>;
+type Table = HashMap<Multihash, Option<Place>, Keyed>;
 
 /// A run is merged with those newer than it unless it is so many times larger than they are
 /// together. With 2 there are some eight runs at ten million keys, and each key is written some
@@ -98,7 +101,7 @@ impl Index {
         };
         remove_strangers(&*files, &folder, &runs)?;
         let runs = runs.iter().map(open).collect::<Result<_, _>>()?;
-        let (table, frozen) = (Table::new(), Vec::new());
+        let (table, frozen) = (Table::default(), Vec::new());
         let state = RwLock::new(State { table, frozen, runs, checkpoint, next_run });
         Ok(Self { files, folder, state, writing: Mutex::new(()) })
     }
@@ -134,14 +137,17 @@ impl Index {
             (found, state.runs.clone())
         };
         // In the order in which they lie, so that neighbours share a page.
-        let mut missing: Vec<usize> = (0..keys.len()).filter(|&i| found[i].is_none()).collect();
-        missing.sort_unstable_by(|&a, &b| keys[a].cmp(&keys[b]));
+        let missing = (0..keys.len()).filter(|&i| found[i].is_none());
+        let mut missing: Vec<(usize, u64)> = missing.map(|i| (i, fingerprint(&keys[i]))).collect();
+        missing.sort_unstable_by(|(a, _), (b, _)| keys[*a].cmp(&keys[*b]));
         let mut last = LastPage::none();
         for run in &runs {
-            for &i in &missing {
-                found[i] = run.get(&keys[i], &mut last)?;
+            for (i, fingerprint) in &missing {
+                if run.may_hold(*fingerprint) {
+                    found[*i] = run.get(&keys[*i], &mut last)?;
+                }
             }
-            missing.retain(|&i| found[i].is_none());
+            missing.retain(|(i, _)| found[*i].is_none());
         }
         Ok(found.into_iter().map(Option::flatten).collect())
     }

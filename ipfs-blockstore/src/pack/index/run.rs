@@ -12,7 +12,7 @@ use ipfs_traits::{Multihash, varint};
 
 use super::{
     super::{error::PackError, place::Place},
-    filter::{Filter, fingerprint},
+    filter::Filter,
 };
 use crate::files::{Files, Open, OpenFile};
 
@@ -130,6 +130,11 @@ impl Run {
         Ok(Self { path, file, number, count, groups, fences, filter })
     }
 
+    /// Whether it may say something of a key with this fingerprint.
+    pub(super) fn may_hold(&self, fingerprint: u64) -> bool {
+        self.filter.may_hold(fingerprint)
+    }
+
     /// What this file says of a key: `None` when it says nothing. Keys that are asked for in order
     /// share the page that was read last.
     pub(super) fn get(
@@ -137,9 +142,6 @@ impl Run {
         key: &Multihash,
         last: &mut LastPage,
     ) -> Result<Option<Option<Place>>, PackError> {
-        if !self.filter.may_hold(fingerprint(key)) {
-            return Ok(None);
-        }
         let is_its = |group: &&Group| (group.code, group.size) == (key.code(), key.size());
         let Some(group) = self.groups.iter().find(is_its) else { return Ok(None) };
         let digest = key.digest();
