@@ -38,6 +38,8 @@ struct Model {
     calls: u64,
     /// From this call on, everything fails.
     crash_at: u64,
+    /// All calls, and their files.
+    log: Vec<(&'static str, PathBuf)>,
     /// Whether all can be synced at once, as on Linux.
     whole: bool,
     taken_out: TakenOut,
@@ -83,6 +85,7 @@ impl Faulty {
             changes: Vec::new(),
             calls: 0,
             crash_at: u64::MAX,
+            log: Vec::new(),
             whole,
             taken_out,
             locked: Arc::new(()),
@@ -98,6 +101,11 @@ impl Faulty {
         self.model().calls
     }
 
+    /// All calls, and their files.
+    pub(crate) fn log(&self) -> Vec<(&'static str, PathBuf)> {
+        self.model().log.clone()
+    }
+
     /// Lets everything fail from this call on.
     pub(crate) fn crash_at(&self, call: u64) {
         self.model().crash_at = call;
@@ -107,6 +115,7 @@ impl Faulty {
     pub(crate) fn after_kill(&self) -> Self {
         let mut model = self.model().clone();
         (model.calls, model.crash_at, model.locked) = (0, u64::MAX, Arc::new(()));
+        model.log.clear();
         Self(Arc::new(Mutex::new(model)))
     }
 
@@ -132,8 +141,9 @@ impl Faulty {
 }
 
 impl Model {
-    fn call(&mut self) -> io::Result<()> {
+    fn call(&mut self, what: &'static str, path: &Path) -> io::Result<()> {
         self.calls += 1;
+        self.log.push((what, path.to_owned()));
         match self.calls > self.crash_at {
             true => Err(io::Error::other("crashed")),
             false => Ok(()),
@@ -244,21 +254,21 @@ fn torn(bytes: &[u8], durable: Option<&[u8]>, numbers: &mut Numbers) -> Vec<u8> 
 impl Files for Faulty {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut model = self.model();
-        model.call()?;
+        model.call("read", path)?;
         let content = model.file(path)?;
         Ok(model.contents[content].bytes.clone())
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
         let mut model = self.model();
-        model.call()?;
+        model.call("len", path)?;
         let content = model.file(path)?;
         Ok(model.contents[content].bytes.len() as u64)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<(String, bool)>> {
         let mut model = self.model();
-        model.call()?;
+        model.call("list", path)?;
         let inside = model.names.iter().filter(|(name, _)| name.parent() == Some(path));
         Ok(inside
             .map(|(name, entry)| {
@@ -270,7 +280,7 @@ impl Files for Faulty {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut model = self.model();
-        model.call()?;
+        model.call("create_dir", path)?;
         model.check_new(path)?;
         model.set(path, Some(Entry::Directory));
         Ok(())
@@ -278,7 +288,7 @@ impl Files for Faulty {
 
     fn create(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let mut model = self.model();
-        model.call()?;
+        model.call("create", path)?;
         model.check_new(path)?;
         model.contents.push(Content::new(path, content.to_vec()));
         let number = model.contents.len() - 1;
@@ -288,7 +298,7 @@ impl Files for Faulty {
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn OpenFile>> {
         let mut model = self.model();
-        model.call()?;
+        model.call("open", path)?;
         let number = match how {
             Open::Existing => model.file(path)?,
             Open::New => {
@@ -299,12 +309,12 @@ impl Files for Faulty {
                 number
             }
         };
-        Ok(Arc::new(FaultyFile { files: self.clone(), number }))
+        Ok(Arc::new(FaultyFile { files: self.clone(), path: path.to_owned(), number }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut model = self.model();
-        model.call()?;
+        model.call("rename", from)?;
         let content = model.file(from)?;
         if !model.names.contains_key(to) {
             model.check_new(to)?;
@@ -316,7 +326,7 @@ impl Files for Faulty {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut model = self.model();
-        model.call()?;
+        model.call("remove", path)?;
         model.file(path)?;
         model.set(path, None);
         Ok(())
@@ -324,7 +334,7 @@ impl Files for Faulty {
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
         let mut model = self.model();
-        model.call()?;
+        model.call("sync_file", path)?;
         let content = model.file(path)?;
         let taken_out = model.taken_out;
         model.contents[content].sync(taken_out);
@@ -333,7 +343,7 @@ impl Files for Faulty {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut model = self.model();
-        model.call()?;
+        model.call("sync_dir", path)?;
         if model.names.get(path) != Some(&Entry::Directory) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -345,7 +355,7 @@ impl Files for Faulty {
 
     fn sync_all(&self) -> io::Result<bool> {
         let mut model = self.model();
-        model.call()?;
+        model.call("sync_all", Path::new(""))?;
         if !model.whole {
             return Ok(false);
         }
@@ -359,7 +369,7 @@ impl Files for Faulty {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         let mut model = self.model();
-        model.call()?;
+        model.call("lock", path)?;
         if Arc::strong_count(&model.locked) > 1 {
             return Ok(None);
         }
@@ -376,20 +386,21 @@ impl Files for Faulty {
 #[derive(Debug)]
 struct FaultyFile {
     files: Faulty,
+    path: PathBuf,
     number: usize,
 }
 
 impl FaultyFile {
-    fn with<T>(&self, work: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
+    fn with<T>(&self, what: &'static str, work: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
         let mut model = self.files.model();
-        model.call()?;
+        model.call(what, &self.path)?;
         Ok(work(&mut model.contents[self.number]))
     }
 }
 
 impl OpenFile for FaultyFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.with(|content| {
+        self.with("read_at", |content| {
             let from = content.bytes.len().min(offset as usize);
             let len = buf.len().min(content.bytes.len() - from);
             buf[..len].copy_from_slice(&content.bytes[from..from + len]);
@@ -398,7 +409,7 @@ impl OpenFile for FaultyFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.with(|content| {
+        self.with("write_at", |content| {
             let (from, to) = (offset as usize, offset as usize + bytes.len());
             if content.bytes.len() < to {
                 content.bytes.resize(to, 0);
@@ -408,15 +419,15 @@ impl OpenFile for FaultyFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.with(|content| content.bytes.len() as u64)
+        self.with("len", |content| content.bytes.len() as u64)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.with(|content| content.bytes.resize(len as usize, 0))
+        self.with("set_len", |content| content.bytes.resize(len as usize, 0))
     }
 
     fn sync(&self) -> io::Result<()> {
         let taken_out = self.files.model().taken_out;
-        self.with(|content| content.sync(taken_out))
+        self.with("sync", |content| content.sync(taken_out))
     }
 }
