@@ -114,8 +114,15 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Counters {
     commits: AtomicU64,
+    syncs: AtomicU64,
     damaged: u64,
 }
+
+/// Threads that read the blocks of one call at the same time.
+const READERS: usize = 4;
+
+/// Blocks that are worth a thread.
+const SHARE: usize = 32;
 
 /// Keys of the index in memory: 8 MB of them. More are written to a file.
 const TABLE: usize = 64 << 10;
@@ -253,6 +260,8 @@ impl Inner {
             on_disk: log.on_disk,
             segments: log.contents().count() as u64,
             commits: self.counters.commits.load(Ordering::Relaxed),
+            syncs: self.counters.syncs.load(Ordering::Relaxed),
+            committed: log.durable,
             damaged: self.counters.damaged,
         }
     }
@@ -290,11 +299,16 @@ fn check_version(files: &dyn Files, root: &Path) -> Result<(), PackError> {
 #[async_trait]
 impl Blockstore for PackStore {
     async fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
-        let asked = cids.to_vec();
-        match self.blocking(move |inner| Ok(inner.get_many(&asked))).await {
-            Ok(found) => found,
-            Err(error) => cids.iter().map(|_| Err(error.clone())).collect(),
-        }
+        // Few are read by one thread: another one is not free.
+        let readers = (cids.len() / SHARE).clamp(1, READERS);
+        let shares = cids.chunks(cids.len().div_ceil(readers).max(1)).map(|share| async {
+            let asked = share.to_vec();
+            match self.blocking(move |inner| Ok(inner.get_many(&asked))).await {
+                Ok(found) => found,
+                Err(error) => share.iter().map(|_| Err(error.clone())).collect(),
+            }
+        });
+        future::join_all(shares).await.concat()
     }
 
     async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {

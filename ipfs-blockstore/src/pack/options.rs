@@ -27,9 +27,9 @@ pub struct Options {
     /// The hash functions by which blocks are verified where only that can tell whether they are
     /// whole.
     pub hashes: HashTable,
-    /// Keys in memory after which the index is written. For tests.
-    #[doc(hidden)]
-    pub table: usize,
+    /// Blocks after which the index of what is new is written from memory to a file: 65,536, which
+    /// take 8 MB. At most four times as many are in memory.
+    pub index_table: usize,
 }
 
 impl Default for Options {
@@ -42,7 +42,7 @@ impl Default for Options {
             compact_after: Some(64 << 20),
             compact_rate: None,
             hashes: HashTable::standard(),
-            table: TABLE,
+            index_table: TABLE,
         }
     }
 }
@@ -67,6 +67,11 @@ pub struct Stats {
     pub segments: u64,
     /// Commits since the store was opened.
     pub commits: u64,
+    /// Syncs of segments in them: one for each, and more where segments were full.
+    pub syncs: u64,
+    /// Puts and deletes of single blocks that they have made durable, so many at a time as this has
+    /// of [`commits`](Self::commits).
+    pub committed: u64,
     /// Records that were found to be damaged when it was opened.
     pub damaged: u64,
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 use ipfs_traits::{Block, Cid, Error, Multihash, Result};
@@ -120,7 +120,8 @@ impl Inner {
             let synced = self.files.sync_dir(&self.root);
             synced.map_err(|error| self.fail(PackError::io("sync", &self.root)(error)))?;
         }
-        self.counters.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.counters.syncs.fetch_add(unsynced.files.len() as u64, Ordering::Relaxed);
         self.log().end_commit(&unsynced);
         Ok(())
     }
@@ -137,7 +138,7 @@ impl Inner {
             let mut log = self.log();
             log.maintenance_due = false;
             let len = self.index.table_len();
-            if len >= self.options.table || (all && len > 0) {
+            if len >= self.options.index_table || (all && len > 0) {
                 let checkpoint = log.checkpoint()?;
                 self.index.freeze(checkpoint);
             }
@@ -174,7 +175,7 @@ impl PackStore {
         if matches!(backlog, Backlog::Growing) {
             self.background(|store| async move { store.commit().await });
         }
-        let (len, table) = (inner.index.table_len(), inner.options.table);
+        let (len, table) = (inner.index.table_len(), inner.options.index_table);
         if len >= 4 * table {
             // The index is behind: whoever puts more waits for it.
             self.blocking(|inner| inner.maintain(false)).await?;

@@ -91,7 +91,8 @@ impl Work {
             Kind::Pack => {
                 let mut options = pack::Options::default();
                 // So small that all that a large store does happens here too.
-                (options.segment_bytes, options.table, options.dead_share) = (2 << 10, 20, 0.2);
+                (options.segment_bytes, options.index_table, options.dead_share) =
+                    (2 << 10, 20, 0.2);
                 options.compact_after = Some(1 << 10);
                 Arc::new(self.run(PackStore::open_on(files, ROOT, runtime, options))?)
             }

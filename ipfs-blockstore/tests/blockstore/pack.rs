@@ -28,7 +28,7 @@ fn runtime() -> Arc<dyn Runtime> {
 /// Segments and tables so small that a few blocks fill them.
 fn small() -> Options {
     let mut options = Options::default();
-    (options.segment_bytes, options.table) = (8 << 10, 50);
+    (options.segment_bytes, options.index_table) = (8 << 10, 50);
     options
 }
 

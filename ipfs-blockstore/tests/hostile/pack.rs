@@ -18,7 +18,7 @@ const HELD: usize = 24 << 20;
 
 pub(crate) fn options() -> Options {
     let mut options = Options::default();
-    (options.segment_bytes, options.table) = (4 << 10, 16);
+    (options.segment_bytes, options.index_table) = (4 << 10, 16);
     options
 }
 

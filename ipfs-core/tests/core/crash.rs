@@ -81,7 +81,7 @@ async fn on(files: &Faulty, kind: Kind, runtime: &VirtualRuntime) -> Result<Node
         }
         Kind::Pack => {
             let mut options = pack::Options::default();
-            (options.segment_bytes, options.table) = (32 << 10, 50);
+            (options.segment_bytes, options.index_table) = (32 << 10, 50);
             Arc::new(PackStore::open_on(files, "/store", runtime.clone(), options).await?)
         }
     };
