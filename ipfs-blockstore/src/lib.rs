@@ -7,6 +7,7 @@
 //! | [`PackStore`] | blocks in a few large files, the store to choose |
 //! | [`FlatStore`] | blocks as files, in the layout of Kubo's flatfs |
 //! | [`RedbDatastore`] | small durable state in one file |
+//! | [`wrap`] | stores over stores: a cache, several as one, counting, verifying, reading only |
 //! | [`files`] | what they need of a file system |
 //!
 //! The traits, [`Blockstore`] and [`Datastore`], are those of `ipfs-traits`, which also has both in
@@ -18,13 +19,19 @@
 //!
 //! # Not here yet
 //!
-//! CAR files as stores, references to files, caches and other wrappers.
+//! CAR files as stores, and references to files.
 
 pub mod files;
 pub mod flat;
 pub mod pack;
 mod redb;
+pub mod wrap;
 
 pub use ipfs_traits::{Blockstore, BlockstoreExt, Datastore};
 
-pub use self::{flat::FlatStore, pack::PackStore, redb::RedbDatastore};
+pub use self::{
+    flat::FlatStore,
+    pack::PackStore,
+    redb::RedbDatastore,
+    wrap::{CachedStore, MeteredStore, OverlayStore, ReadOnlyStore, VerifyingStore},
+};

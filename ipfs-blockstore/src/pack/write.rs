@@ -1,7 +1,7 @@
 //! Putting, deleting, and making both durable.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, atomic::Ordering},
 };
 
@@ -34,17 +34,18 @@ impl Inner {
     /// Appends the blocks that are not here yet.
     pub(super) fn put_many(&self, blocks: &[Block]) -> Result<Backlog, PackError> {
         let seen = self.log().changes;
-        let mut new = self.absent(blocks)?;
-        let mut prepared: Vec<Prepared> = new.iter().map(|block| Prepared::block(block)).collect();
+        let new = self.absent(blocks)?;
+        let mut prepared: Vec<Prepared> = new.into_iter().map(Prepared::block).collect();
         let mut log = self.log();
         log.check()?;
         if log.changes != seen {
             // Others have put or deleted meanwhile.
-            new = self.absent(blocks)?;
-            prepared.retain(|record| new.iter().any(|block| *block.hash() == record.key));
-            let known: HashSet<Multihash> = prepared.iter().map(|record| record.key).collect();
-            let more = new.iter().filter(|block| !known.contains(block.hash()));
-            prepared.extend(more.map(|block| Prepared::block(block)));
+            let mut ready: HashMap<_, _> =
+                prepared.into_iter().map(|record| (record.key, record)).collect();
+            let new = self.absent(blocks)?.into_iter();
+            prepared = new
+                .map(|block| ready.remove(block.hash()).unwrap_or_else(|| Prepared::block(block)))
+                .collect();
         }
         self.check_room(&log, &prepared)?;
         let (places, written) = log.append(&self.segments, self.options.segment_size(), &prepared);

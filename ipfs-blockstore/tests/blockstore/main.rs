@@ -20,3 +20,4 @@ mod numbers;
 mod pack;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
+mod wrap;
