@@ -18,7 +18,7 @@ use ipfs_blockstore::files;
 // What is private to the store is measured from its sources.
 #[path = "../../../ipfs-blockstore/src/pack/error.rs"]
 mod error;
-#[allow(dead_code, reason = "not all that the store needs is measured")]
+#[allow(dead_code, unused_imports, reason = "not all that the store needs is measured")]
 #[path = "../../../ipfs-blockstore/src/pack/index/mod.rs"]
 mod ours;
 #[allow(dead_code, reason = "not all that the store needs is measured")]

@@ -2,6 +2,8 @@
 //!
 //! The bytes are described in `DESIGN.md`.
 
+use std::ops::Range;
+
 use ipfs_traits::{Block, Bytes, Cid, HashTable, car, codes, varint};
 
 use super::error::PackError;
@@ -153,19 +155,22 @@ fn len_of(data: &[u8]) -> Option<usize> {
     Some(u32::from_le_bytes(data.get(START - 4..START)?.try_into().ok()?) as usize)
 }
 
-/// Where in `bytes` the first frame stands, which is at `at` or behind it: where its section's CID
-/// begins, and where it ends.
-pub(super) fn find(salt: &Salt, bytes: &[u8], mut at: usize) -> Option<(usize, usize)> {
+/// Where in `bytes`, from `at` on, something begins as a frame does and is as long as it says.
+pub(super) fn find(salt: &Salt, bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
     loop {
-        let found = bytes.get(at..)?.windows(salt.len()).position(|window| window == salt)? + at;
-        at = found + 1;
-        let len = len_of(&bytes[found..]).filter(|len| *len <= MAX);
-        if let (Some(cid), Some(len)) = (found.checked_sub(CID), len)
-            && found + len <= bytes.len()
+        let begin = bytes.get(at..)?.windows(salt.len()).position(|window| window == salt)? + at;
+        at = begin + 1;
+        if let Some(len) =
+            len_of(&bytes[begin..]).filter(|len| *len <= MAX.min(bytes.len() - begin))
         {
-            return Some((cid, found + len));
+            return Some(begin..begin + len);
         }
     }
+}
+
+/// Where the section of a frame begins that stands here.
+pub(super) fn section_of(frame: &Range<usize>) -> Option<usize> {
+    frame.start.checked_sub(CID + varint::len((CID + frame.len()) as u64))
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -250,12 +255,14 @@ mod tests {
     #[test]
     fn frames_are_found_among_other_bytes() {
         let section = batch().section(&SALT).unwrap();
-        let bytes = [&SALT[..], &[0xff; 50], &SALT[..5], &section, b"more"].concat();
-        let (cid, end) = find(&SALT, &bytes, 0).unwrap();
-        let begin = bytes.len() - 4 - section.len();
-        assert_eq!((cid, end), (begin + section.len() - (end - cid), bytes.len() - 4));
-        assert_eq!(find(&SALT, &bytes, cid + CID + 1), None);
+        let before = [&SALT[..], &[0xff; 50], &SALT[..5]].concat();
+        let bytes = [&before[..], &section, b"more"].concat();
+        let frame = find(&SALT, &bytes, 0).unwrap();
+        assert_eq!(section_of(&frame), Some(before.len()));
+        assert_eq!(frame.end, bytes.len() - 4);
+        assert_eq!(find(&SALT, &bytes, frame.start + 1), None);
         assert_eq!(find(&SALT, &bytes[..bytes.len() - 5], 0), None);
+        assert_eq!(section_of(&(3..40)), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use ipfs_traits::{Block, Bytes, HashTable, Multihash, car, varint};
+use ipfs_traits::{Block, Bytes, HashTable, Multihash, car};
 
 use super::{
     error::PackError,
@@ -196,12 +196,10 @@ impl<'a> Scan<'a> {
         while from < self.len {
             let bytes = self.window.get(from, SEARCH)?.to_vec();
             let mut at = 0;
-            while let Some((cid, end)) = frame::find(salt, &bytes, at) {
-                at = cid + 1 + (end - cid).min(size_of::<Salt>() * 4);
-                let Some(begin) = cid.checked_sub(varint::len((end - cid) as u64)) else {
-                    continue;
-                };
-                let begin = from + begin as u32;
+            while let Some(found) = frame::find(salt, &bytes, at) {
+                at = found.start + 1;
+                let Some(section) = frame::section_of(&found) else { continue };
+                let begin = from + section as u32;
                 if let Some((batch, end)) = self.batch_at(begin)?
                     && (self.at..=begin).contains(&batch.first)
                 {
