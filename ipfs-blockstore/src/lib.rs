@@ -25,6 +25,7 @@ pub mod files;
 pub mod flat;
 pub mod pack;
 mod redb;
+mod section;
 pub mod wrap;
 
 pub use ipfs_traits::{Blockstore, BlockstoreExt, Datastore};

@@ -24,13 +24,13 @@ use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use futures_io::AsyncRead;
 use futures_util::FutureExt;
-use ipfs_traits::{Block, Blockstore, Cid, Error, HashTable, Result, Runtime};
-
-use self::chunks::{FromBytes, FromReader};
-use crate::{
-    Params,
+use ipfs_traits::{
+    Block, Blockstore, Cid, Error, HashTable, Result, Runtime,
     work::{Meter, Work},
 };
+
+use self::chunks::{FromBytes, FromReader};
+use crate::Params;
 
 /// Makes blocks of files and trees, and puts them into a store.
 ///

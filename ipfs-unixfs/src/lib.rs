@@ -53,12 +53,12 @@ mod export;
 mod import;
 mod node;
 mod params;
-mod work;
+
+pub use ipfs_traits::work::{Event, Progress, Work};
 
 pub use self::{
     export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
     import::{Import, Imported, Importer},
     node::{DirectoryNode, FileNode, Node},
     params::{Chunker, Layout, Params, Sharding},
-    work::{Event, Progress, Work},
 };

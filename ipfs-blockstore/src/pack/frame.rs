@@ -20,6 +20,9 @@ const START: usize = size_of::<Salt>() + 4;
 /// Bytes of a frame's section before the frame itself, but for the length: its CID.
 const CID: usize = 36;
 
+/// What those CIDs begin with: CIDv1, raw, SHA-256 of 32 bytes.
+const RAW: [u8; 4] = [1, codes::RAW as u8, codes::SHA2_256 as u8, 32];
+
 /// The longest frame that is read: far more than [`MAX_RECORDS`] and [`MAX_KILLS`] take.
 pub(super) const MAX: usize = 1 << 20;
 
@@ -95,6 +98,11 @@ impl Opening {
 }
 
 impl Batch {
+    /// Where the last record ends.
+    pub(super) fn end(&self) -> Option<u32> {
+        self.records.iter().try_fold(self.first, |end, record| end.checked_add(record.len))
+    }
+
     pub(super) fn section(&self, salt: &Salt) -> Result<Vec<u8>, PackError> {
         section(salt, |out| {
             varint::write(BATCH, out);
@@ -155,14 +163,22 @@ fn len_of(data: &[u8]) -> Option<usize> {
     Some(u32::from_le_bytes(data.get(START - 4..START)?.try_into().ok()?) as usize)
 }
 
-/// Where in `bytes`, from `at` on, something begins as a frame does and is as long as it says.
-pub(super) fn find(salt: &Salt, bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
+/// Where in `bytes`, from `at` on, something begins as a frame does and is as long as it says. Without
+/// a salt it is whatever stands behind the CID of a raw block.
+pub(super) fn find(salt: Option<&Salt>, bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
     loop {
-        let begin = bytes.get(at..)?.windows(salt.len()).position(|window| window == salt)? + at;
+        let rest = bytes.get(at..)?;
+        let begin = match salt {
+            Some(salt) => at + rest.windows(salt.len()).position(|window| window == salt)?,
+            None => {
+                let cid = at.saturating_sub(CID);
+                let raw = bytes[cid..].windows(RAW.len()).position(|window| window == RAW)?;
+                cid + raw + CID
+            }
+        };
         at = begin + 1;
-        if let Some(len) =
-            len_of(&bytes[begin..]).filter(|len| *len <= MAX.min(bytes.len() - begin))
-        {
+        let room = bytes.len().checked_sub(begin)?;
+        if let Some(len) = len_of(&bytes[begin..]).filter(|len| *len <= MAX.min(room)) {
             return Some(begin..begin + len);
         }
     }
@@ -257,11 +273,13 @@ mod tests {
         let section = batch().section(&SALT).unwrap();
         let before = [&SALT[..], &[0xff; 50], &SALT[..5]].concat();
         let bytes = [&before[..], &section, b"more"].concat();
-        let frame = find(&SALT, &bytes, 0).unwrap();
+        let frame = find(Some(&SALT), &bytes, 0).unwrap();
         assert_eq!(section_of(&frame), Some(before.len()));
+        assert_eq!(find(None, &bytes, 0), Some(frame.clone()));
+        assert_eq!(find(None, &bytes, frame.start + 1), None);
         assert_eq!(frame.end, bytes.len() - 4);
-        assert_eq!(find(&SALT, &bytes, frame.start + 1), None);
-        assert_eq!(find(&SALT, &bytes[..bytes.len() - 5], 0), None);
+        assert_eq!(find(Some(&SALT), &bytes, frame.start + 1), None);
+        assert_eq!(find(Some(&SALT), &bytes[..bytes.len() - 5], 0), None);
         assert_eq!(section_of(&(3..40)), None);
     }
 

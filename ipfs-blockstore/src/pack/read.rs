@@ -80,7 +80,8 @@ impl PackStore {
         let begin = Some((store, None));
         stream::unfold(begin, |state| async move {
             let (store, listing) = state?;
-            let page = store.blocking(move |inner| page(inner, listing)).await;
+            let page = move |inner: &Inner| inner.index.note_damage(page(inner, listing));
+            let page = store.blocking(page).await;
             match page {
                 Ok((page, _)) if page.is_empty() => None,
                 Ok((page, keys)) => Some((Ok(page), Some((store, Some(Listing::Going(keys)))))),

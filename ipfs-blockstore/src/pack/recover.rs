@@ -50,8 +50,10 @@ pub(super) fn recover(site: Site<'_>) -> Result<Recovered, PackError> {
     if let Some(index) = index {
         let mut recovery = Recovery::new(site, index);
         let checkpoint = recovery.index.checkpoint();
-        if recovery.replay(&checkpoint)? {
-            return recovery.finish();
+        match recovery.replay(&checkpoint) {
+            Ok(true) => return recovery.finish(),
+            Ok(false) | Err(PackError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
         }
         tracing::warn!("the index does not fit the segments, and is made anew");
     }

@@ -8,9 +8,11 @@ use super::{
     error::PackError,
     frame::{self, Batch, Frame, Opening, Position, Salt},
     place::Place,
-    segment::{Head, MAX_HEAD},
 };
-use crate::files::OpenFile;
+use crate::{
+    files::OpenFile,
+    section::{Head, MAX_HEAD},
+};
 
 /// Bytes that are read at once, so that many small records are one read.
 const WINDOW: usize = 32 << 10;
@@ -27,6 +29,14 @@ pub(super) struct Scan<'a> {
     opening: Option<Opening>,
     at: u32,
     check: bool,
+}
+
+/// A frame that was searched for: where its section begins and ends.
+struct Searched {
+    salt: Salt,
+    batch: Batch,
+    begin: u32,
+    end: u32,
 }
 
 /// A record that is there.
@@ -68,6 +78,8 @@ impl<'a> Scan<'a> {
             && opening.segment == segment
         {
             scan.opening = Some(opening);
+        } else {
+            scan.opening = scan.learn()?;
         }
         Ok(scan)
     }
@@ -110,7 +122,7 @@ impl<'a> Scan<'a> {
             Some(salt) => match self.batch_at(behind)? {
                 // The frame that ends what was walked over.
                 Some((batch, end)) if batch.first == self.at => Some((batch, behind, end)),
-                _ => self.search(&salt)?,
+                _ => self.search(Some(&salt))?.map(|found| (found.batch, found.begin, found.end)),
             },
             None => None,
         };
@@ -137,13 +149,11 @@ impl<'a> Scan<'a> {
     /// The sections from here on, up to a frame or to what cannot be a section, and where that is.
     fn walk(&mut self) -> Result<(Vec<(u32, Head)>, u32), PackError> {
         let (mut heads, mut at) = (Vec::new(), self.at);
+        let salt = self.opening.map(|opening| opening.salt);
         while at < self.len {
             let bytes = self.window.get(at, MAX_HEAD + size_of::<Salt>())?;
             let Some(head) = Head::parse(bytes) else { break };
-            let is_frame = match self.opening {
-                Some(Opening { salt, .. }) => bytes[head.head..].starts_with(&salt),
-                None => self.guess(at)?,
-            };
+            let is_frame = salt.is_some_and(|salt| bytes[head.head..].starts_with(&salt));
             if is_frame || head.section() as u64 > u64::from(self.len - at) {
                 break;
             }
@@ -151,21 +161,6 @@ impl<'a> Scan<'a> {
             at += head.section() as u32;
         }
         Ok((heads, at))
-    }
-
-    /// Whether this is a frame, where it is not known how frames begin here, because the first is
-    /// damaged. Then it is known from here on.
-    fn guess(&mut self, at: u32) -> Result<bool, PackError> {
-        let Some((batch, _)) = self.batch_at(at)? else { return Ok(false) };
-        if batch.first != self.at {
-            return Ok(false);
-        }
-        let head = Head::parse(self.window.get(at, MAX_HEAD)?);
-        let data = at + head.map_or(0, |head| head.head as u32);
-        let bytes = self.window.get(data, size_of::<Salt>())?;
-        let salt = Salt::try_from(bytes).unwrap_or_default();
-        self.opening = Some(Opening { salt, segment: self.segment, durable: 0 });
-        Ok(true)
     }
 
     /// The frame whose section begins here, and where it ends.
@@ -189,9 +184,15 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next frame that is whole, wherever it is: what it says, and where its section begins and
-    /// ends.
-    fn search(&mut self, salt: &Salt) -> Result<Option<(Batch, u32, u32)>, PackError> {
+    /// How frames begin here, from the first that is whole, where the opening one is damaged. One
+    /// that is part of a block would have to know where in the segment it lies.
+    fn learn(&mut self) -> Result<Option<Opening>, PackError> {
+        let Some(found) = self.search(None)? else { return Ok(None) };
+        Ok(Some(Opening { salt: found.salt, segment: self.segment, durable: 0 }))
+    }
+
+    /// The next frame that is whole, wherever it is.
+    fn search(&mut self, salt: Option<&Salt>) -> Result<Option<Searched>, PackError> {
         let mut from = self.at;
         while from < self.len {
             let bytes = self.window.get(from, SEARCH)?.to_vec();
@@ -201,9 +202,11 @@ impl<'a> Scan<'a> {
                 let Some(section) = frame::section_of(&found) else { continue };
                 let begin = from + section as u32;
                 if let Some((batch, end)) = self.batch_at(begin)?
-                    && (self.at..=begin).contains(&batch.first)
+                    && batch.first >= self.at
+                    && batch.end() == Some(begin)
+                    && let Some(salt) = bytes[found].first_chunk()
                 {
-                    return Ok(Some((batch, begin, end)));
+                    return Ok(Some(Searched { salt: *salt, batch, begin, end }));
                 }
             }
             // A frame that is cut off here is whole in the next window.

@@ -7,17 +7,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use ipfs_traits::{Cid, Multihash, car, limits, read_cid, varint};
+use ipfs_traits::{Multihash, car, limits};
 
 use super::{
     error::PackError,
     frame::{Opening, Position, Salt},
     place::Place,
 };
-use crate::files::{Files, Open, OpenFile};
+use crate::{
+    files::{Files, Open, OpenFile},
+    section::{Head, MAX_HEAD},
+};
 
-/// The most bytes of a section before the block's: its length and the CID.
-pub(super) const MAX_HEAD: usize = varint::MAX_LEN + limits::MAX_CID;
+/// The highest number that is read: there is always another one to go on with.
+const LAST: u32 = u32::MAX / 2;
 
 /// Segments that are open at once: what a process may open is bounded, often at 1,024.
 const OPEN: usize = 128;
@@ -28,31 +31,6 @@ pub(super) struct Segment {
     pub(super) number: u32,
     pub(super) path: PathBuf,
     file: Mutex<Option<Arc<dyn OpenFile>>>,
-}
-
-/// What stands before the bytes of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) cid: Cid,
-    /// Bytes of the length and the CID.
-    pub(super) head: usize,
-    /// Bytes of the block.
-    pub(super) len: usize,
-}
-
-impl Head {
-    /// Reads the head at the start of `bytes`.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let (body, rest) = varint::read(bytes, "section").ok()?;
-        let (cid, used) = read_cid(rest).ok()?;
-        let len = usize::try_from(body).ok()?.checked_sub(used)?;
-        let head = bytes.len() - rest.len() + used;
-        (len <= limits::MAX_STORED_BLOCK && head <= MAX_HEAD).then_some(Self { cid, head, len })
-    }
-
-    pub(super) const fn section(&self) -> usize {
-        self.head + self.len
-    }
 }
 
 /// The segments of a store.
@@ -152,7 +130,9 @@ impl Segments {
             }
             file => file?,
         };
-        let mut bytes = vec![0; place.section() as usize];
+        // No block is larger: an index that says so is not right.
+        let len = usize::try_from(place.section()).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(MAX_HEAD + limits::MAX_STORED_BLOCK)];
         let read = file.read_at(&mut bytes, place.offset.into());
         let read = read.map_err(PackError::io("read", &segment.path))?;
         bytes.truncate(read);
@@ -183,7 +163,8 @@ impl Segment {
 
 fn parse_name(name: &str) -> Option<u32> {
     let number = name.strip_suffix(".car")?;
-    number.parse().ok().filter(|number: &u32| name == format!("{number:08}.car"))
+    let is_name = |number: &u32| name == format!("{number:08}.car");
+    number.parse().ok().filter(|number| (1..=LAST).contains(number) && is_name(number))
 }
 
 /// A salt that nobody can guess: blocks from strangers are to begin with it as good as never.

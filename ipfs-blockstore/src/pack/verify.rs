@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
-use ipfs_traits::{
-    Block, BlockSource, Blockstore, Bytes, Cid, Error, HashTable, Multihash, Result, codes,
-};
+use ipfs_traits::{Block, BlockSource, Blockstore, Bytes, Cid, Error, Multihash, Result, codes};
 
 use super::{
     Inner, PackStore, error::PackError, frame::Position, index::Keys, place::Place,
@@ -113,7 +111,8 @@ impl PackStore {
         let begin = Some((self.clone(), None));
         stream::unfold(begin, |state| async move {
             let (store, keys) = state?;
-            match store.blocking(move |inner| next_page(inner, keys)).await {
+            let page = move |inner: &Inner| inner.index.note_damage(next_page(inner, keys));
+            match store.blocking(page).await {
                 Ok((page, _)) if page.is_empty() => None,
                 Ok((page, keys)) => Some((Ok(page), Some((store, Some(keys))))),
                 Err(error) => Some((Err(error), None)),
@@ -199,7 +198,9 @@ impl Inner {
                 }
             }
         }
-        for ((cid, _), answer) in std::iter::zip(&ready, hash(&ready, &self.options.hashes)) {
+        let cids: Vec<Cid> = ready.iter().map(|(cid, _)| *cid).collect();
+        for (cid, answer) in std::iter::zip(&cids, Block::verify_many(ready, &self.options.hashes))
+        {
             match answer {
                 Ok(_) => {}
                 Err(Error::Corrupt(_)) => verified.damaged.push(*cid),
@@ -215,8 +216,4 @@ impl Inner {
         let head = self.segments.head(at)?.filter(|head| *head.cid.hash() == key);
         Ok(head.map_or(Cid::new_v1(codes::RAW, key), |head| head.cid))
     }
-}
-
-fn hash(blocks: &[(Cid, Bytes)], hashes: &HashTable) -> Vec<Result<Block>> {
-    Block::verify_many(blocks.to_vec(), hashes)
 }

@@ -44,17 +44,17 @@ impl OverlayStore {
     ) -> Self {
         Self { upper, lower: lower.into_iter().collect() }
     }
+}
 
-    /// Which of these lie in a lower store.
-    async fn below(&self, cids: &[Cid]) -> Result<Vec<bool>> {
-        let mut below = vec![false; cids.len()];
-        for store in &*self.lower {
-            for (below, size) in std::iter::zip(&mut below, store.sizes(cids).await?) {
-                *below |= size.is_some();
-            }
+/// Which of these lie in any of the stores.
+async fn held(stores: &[Arc<dyn Blockstore>], cids: &[Cid]) -> Result<Vec<bool>> {
+    let mut held = vec![false; cids.len()];
+    for store in stores {
+        for (held, size) in std::iter::zip(&mut held, store.sizes(cids).await?) {
+            *held |= size.is_some();
         }
-        Ok(below)
     }
+    Ok(held)
 }
 
 /// A page without what stores before this one have listed.
@@ -63,12 +63,7 @@ async fn unlisted(
     page: Vec<(Multihash, u64)>,
 ) -> Result<Vec<(Multihash, u64)>> {
     let cids: Vec<Cid> = page.iter().map(|(hash, _)| Cid::new_v1(codes::RAW, *hash)).collect();
-    let mut listed = vec![false; cids.len()];
-    for store in before {
-        for (listed, size) in std::iter::zip(&mut listed, store.sizes(&cids).await?) {
-            *listed |= size.is_some();
-        }
-    }
+    let listed = held(before, &cids).await?;
     Ok(std::iter::zip(page, listed).filter(|(_, listed)| !listed).map(|(entry, _)| entry).collect())
 }
 
@@ -110,7 +105,7 @@ impl Blockstore for OverlayStore {
 
     async fn put_many(&self, blocks: &[Block]) -> Result<()> {
         let cids: Vec<Cid> = blocks.iter().map(|block| *block.cid()).collect();
-        let below = self.below(&cids).await?;
+        let below = held(&self.lower, &cids).await?;
         let new = std::iter::zip(blocks, below).filter(|(_, below)| !below);
         let new: Vec<Block> = new.map(|(block, _)| block.clone()).collect();
         self.upper.put_many(&new).await
@@ -118,7 +113,7 @@ impl Blockstore for OverlayStore {
 
     async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
         self.upper.delete_many(cids).await?;
-        match self.below(cids).await?.contains(&true) {
+        match held(&self.lower, cids).await?.contains(&true) {
             true => Err(Error::unsupported("deleting what lies in a lower store")),
             false => Ok(()),
         }

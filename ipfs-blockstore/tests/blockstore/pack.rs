@@ -1,22 +1,21 @@
 //! `PackStore` on a real disk.
 
+mod damage;
+mod space;
+
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::{StreamExt, TryStreamExt, future::join_all};
-use ipfs_blockstore::{
-    PackStore,
-    pack::{Mend, Options},
-};
+use ipfs_blockstore::{PackStore, pack::Options};
+
 use ipfs_traits::{
-    Block, Blockstore, BlockstoreExt, Bytes, Cid, Error, HashTable, Local, Multihash, Result,
-    Runtime, RuntimeExt, TokioRuntime, VirtualRuntime, car, codes, conformance, limits,
-    memory::MemoryStore,
+    Block, Blockstore, Bytes, Cid, Error, HashTable, Multihash, Result, Runtime, TokioRuntime, car,
+    codes, conformance, limits,
 };
 
 use crate::numbers::Numbers;
@@ -204,165 +203,6 @@ async fn all_is_there_after_an_end_without_a_close_and_without_the_index() {
     holds(&open(folder.path()).await.unwrap(), &there).await;
 }
 
-/// An index that is damaged in any file is made anew.
-#[tokio::test]
-async fn a_damaged_index_is_made_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await.unwrap();
-    let there = history(&store).await;
-    store.close().await.unwrap();
-    for entry in fs::read_dir(folder.path().join("index")).unwrap() {
-        let name = entry.unwrap().file_name();
-        let copy = killed(folder.path(), true);
-        let path = copy.path().join("index").join(name);
-        let mut bytes = fs::read(&path).unwrap();
-        let last = bytes.len() - 1;
-        bytes[last] ^= 1;
-        fs::write(&path, bytes).unwrap();
-        holds(&open(copy.path()).await.unwrap(), &there).await;
-        fs::remove_file(&path).unwrap_or_default();
-        holds(&open(killed(copy.path(), true).path()).await.unwrap(), &there).await;
-    }
-}
-
-/// One byte of a segment is another: it costs one block at the most, whether the index is there or
-/// not, and what is given back is never wrong.
-#[tokio::test]
-async fn damage_costs_one_block_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await.unwrap();
-    let all = blocks(3, 30, 60);
-    for some in all.chunks(10) {
-        store.put_many(some).await.unwrap();
-        store.flush().await.unwrap();
-    }
-    let name = segments(folder.path())[0].file_name().unwrap().to_owned();
-    let good = fs::read(&segments(folder.path())[0]).unwrap();
-    for at in (0..good.len()).step_by(5) {
-        let copy = killed(folder.path(), at % 2 == 0);
-        let mut bad = good.clone();
-        bad[at] ^= 0x10;
-        fs::write(copy.path().join(&name), bad).unwrap();
-        let store = open(copy.path()).await.unwrap();
-        let found = store.get_many(&cids(&all)).await;
-        let lost = std::iter::zip(&found, &all).filter(|(found, block)| match found {
-            Ok(Some(found)) => {
-                assert_eq!(found, *block);
-                false
-            }
-            Ok(None) | Err(Error::Corrupt(_)) => true,
-            Err(other) => panic!("{other:?}"),
-        });
-        let lost = lost.count();
-        assert!(lost <= 1, "byte {at}: {lost} blocks lost");
-    }
-}
-
-#[tokio::test]
-async fn a_full_store_takes_nothing_more_and_gives_what_it_has() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut options = small();
-    options.max_bytes = Some(20_000);
-    let store = PackStore::open_with(folder.path(), runtime(), options).await.unwrap();
-    let all = blocks(4, 60, 600);
-    let mut there = Vec::new();
-    let error = loop {
-        let some = &all[there.len()..there.len() + 4];
-        match store.put_many(some).await {
-            Ok(()) => there.extend_from_slice(some),
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(error, Error::Full { limit: 20_000, .. }), "{error:?}");
-    store.put_many(&there).await.unwrap();
-    store.flush().await.unwrap();
-    holds(&store, &there).await;
-    let usage = store.usage().await.unwrap().unwrap();
-    assert_eq!((usage.limit, usage.blocks), (Some(20_000), Some(there.len() as u64)));
-    store.delete_many(&cids(&there)).await.unwrap();
-    store.compact().await.unwrap();
-    store.put_many(&all[..4]).await.unwrap();
-    holds(&store, &all[..4]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn compaction_gives_space_back_while_the_store_is_in_use() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await.unwrap();
-    let all = blocks(5, 600, 600);
-    store.put_many(&all).await.unwrap();
-    let (gone, there): (Vec<_>, Vec<_>) =
-        all.iter().cloned().enumerate().partition(|(i, _)| i % 4 != 0);
-    let unnumbered = |blocks: Vec<(usize, Block)>| blocks.into_iter().map(|(_, block)| block);
-    let (gone, mut there): (Vec<_>, Vec<_>) =
-        (unnumbered(gone).collect(), unnumbered(there).collect());
-    store.delete_many(&cids(&gone)).await.unwrap();
-    let before = store.stats();
-    let more = blocks(6, 300, 600);
-    let reading = async {
-        for _ in 0..20 {
-            for found in store.get_many(&cids(&there)).await {
-                assert!(found.unwrap().is_some());
-            }
-        }
-    };
-    let writing = async {
-        for some in more.chunks(10) {
-            store.put_many(some).await.unwrap();
-            store.delete_many(&cids(&some[..5])).await.unwrap();
-        }
-    };
-    let listing = async {
-        let listed: Vec<_> = store.list().try_concat().await.unwrap();
-        let listed: std::collections::BTreeSet<_> = listed.iter().map(|(hash, _)| hash).collect();
-        assert!(there.iter().all(|block| listed.contains(block.hash())));
-    };
-    let compacting = async { store.compact().await.unwrap() };
-    futures::join!(reading, writing, listing, compacting);
-    there.extend(more.chunks(10).flat_map(|some| some[5..].to_vec()));
-    store.compact().await.unwrap();
-    store.flush().await.unwrap();
-    holds(&store, &there).await;
-    let after = store.stats();
-    assert!(after.on_disk < before.on_disk * 2 / 3, "{before:?} {after:?}");
-    let len: u64 = segments(folder.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
-    assert_eq!(after.on_disk, len);
-    for with_index in [true, false] {
-        holds(&open(killed(folder.path(), with_index).path()).await.unwrap(), &there).await;
-    }
-}
-
-/// A block that looks like one of the store's own frames, down to its salt, is a block like any
-/// other: it calls no other block dead.
-#[tokio::test]
-async fn a_block_that_looks_like_a_frame_is_a_block() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await.unwrap();
-    let all = blocks(7, 5, 100);
-    store.put_many(&all).await.unwrap();
-    store.delete_many(&cids(&all[..1])).await.unwrap();
-    store.flush().await.unwrap();
-    // The last section is a frame that calls a record dead.
-    let frame = {
-        let mut decoder = car::Decoder::new();
-        decoder.push(fs::read(&segments(folder.path())[0]).unwrap().into());
-        let mut last = None;
-        while let Some(item) = decoder.next().unwrap() {
-            last = Some(item);
-        }
-        let Some(car::Item::Section(section)) = last else { panic!("no frame") };
-        Block::verify(section.cid, section.data, &HashTable::standard()).unwrap()
-    };
-    store.put_many(&all[..1]).await.unwrap();
-    store.put(frame.clone()).await.unwrap();
-    store.flush().await.unwrap();
-    let there = [&all[..], &[frame]].concat();
-    holds(&store, &there).await;
-    for with_index in [true, false] {
-        holds(&open(killed(folder.path(), with_index).path()).await.unwrap(), &there).await;
-    }
-}
-
 #[tokio::test]
 async fn blocks_of_every_size_and_hash() {
     let folder = tempfile::tempdir().unwrap();
@@ -427,85 +267,4 @@ async fn futures_may_be_dropped() {
     store.put_many(&all).await.unwrap();
     store.flush().await.unwrap();
     holds(&store, &all).await;
-}
-
-/// Changes a byte of the data of these blocks, wherever they lie.
-fn damage(root: &Path, blocks: &[Block]) {
-    for path in segments(root) {
-        let mut bytes = fs::read(&path).unwrap();
-        for block in blocks {
-            let data = block.data();
-            let at = bytes.windows(data.len()).position(|window| window == data);
-            at.into_iter().for_each(|at| bytes[at] ^= 1);
-        }
-        fs::write(&path, bytes).unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_damaged_is_found_and_mended() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await.unwrap();
-    let mut all = blocks(10, 300, 400);
-    all[7] = Block::of(codes::DAG_CBOR, codes::SHA2_512, "of another kind", &HashTable::standard())
-        .unwrap();
-    store.put_many(&all).await.unwrap();
-    store.flush().await.unwrap();
-    let bad = [all[7].clone(), all[100].clone(), all[299].clone()];
-    damage(folder.path(), &bad);
-    let verify = |mend| store.verify(mend).try_collect::<Vec<_>>();
-
-    let found = verify(Mend::No).await.unwrap();
-    let mut damaged: Vec<Cid> = found.iter().flat_map(|now| now.damaged.clone()).collect();
-    damaged.sort();
-    let mut expected = cids(&bad);
-    expected.sort();
-    assert_eq!(damaged, expected);
-    let last = found.last().unwrap();
-    let bytes = all.iter().map(|block| block.len() as u64).sum::<u64>();
-    assert_eq!((last.blocks, last.unknown, last.mended), (300, 0, 0));
-    assert_eq!(last.bytes, bytes - bad.iter().map(|block| block.len() as u64).sum::<u64>());
-
-    // What nobody has stays damaged; the others come back, under the CIDs they had.
-    let elsewhere = MemoryStore::new();
-    elsewhere.put_many(&bad[..2]).await.unwrap();
-    let source = Arc::new(Local(Arc::new(elsewhere)));
-    let found = verify(Mend::Fetch(source)).await.unwrap();
-    assert_eq!(found.iter().map(|now| now.mended).sum::<u64>(), 2);
-    for found in store.get_many(&cids(&bad[..2])).await {
-        assert!(found.unwrap().is_some());
-    }
-    assert!(matches!(store.get(bad[2].cid()).await, Err(Error::Corrupt(_))));
-    let found = verify(Mend::Drop).await.unwrap();
-    assert_eq!(found.iter().map(|now| now.mended).sum::<u64>(), 1);
-    holds(&store, &all[..299]).await;
-    assert!(verify(Mend::No).await.unwrap().iter().all(|now| now.damaged.is_empty()));
-    store.compact().await.unwrap();
-    holds(&store, &all[..299]).await;
-}
-
-/// What is deleted gives its space back without being told to, and not faster than it may.
-#[test]
-fn space_comes_back_by_itself() {
-    let runtime = VirtualRuntime::new();
-    let folder = tempfile::tempdir().unwrap();
-    let work = async {
-        let mut options = small();
-        (options.compact_after, options.compact_rate) = (Some(20_000), Some(1_000));
-        let host = Arc::new(runtime.clone());
-        let store = PackStore::open_with(folder.path(), host, options).await.unwrap();
-        let all = blocks(11, 200, 600);
-        store.put_many(&all).await.unwrap();
-        let before = store.stats().on_disk;
-        let (there, gone): (Vec<_>, Vec<_>) =
-            all.chunks(10).map(|some| (some[..3].to_vec(), cids(&some[3..]))).unzip();
-        store.delete_many(&gone.concat()).await.unwrap();
-        let began = runtime.now();
-        while store.stats().on_disk > before / 2 {
-            runtime.sleep(Duration::from_secs(1)).await;
-        }
-        assert!(runtime.now() - began > Duration::from_secs(5));
-        holds(&store, &there.concat()).await;
-    };
-    runtime.block_on(work).unwrap();
 }

@@ -19,6 +19,7 @@
 //! | [`memory`], [`VirtualRuntime`] | plugs for tests and examples |
 //! | [`OfflineExchange`], [`NoRouting`], [`NoNetwork`] | plugs of a node that does without |
 //! | [`conformance`] | checks for a plug of one's own |
+//! | [`work`] | an import or an export under way, with its progress |
 //! | [`car`], [`protobuf`], [`varint`] | formats that several crates share |
 //! | [`Error`], [`limits`] | what can go wrong, and what bounds hold |
 //!
@@ -53,6 +54,7 @@ mod runtime;
 mod source;
 pub mod varint;
 mod virtual_time;
+pub mod work;
 
 pub use async_trait::async_trait;
 pub use bytes::Bytes;

@@ -8,10 +8,12 @@ use std::{
 };
 
 use futures_util::{StreamExt, future::join};
-use ipfs_traits::{Error, Result, Runtime, RuntimeExt};
+use ipfs_traits::{
+    Error, Result, Runtime, RuntimeExt,
+    work::{Meter, Work},
+};
 
 use super::{Item, Tree, names};
-use crate::work::{Meter, Work};
 
 /// An export to disk under way.
 pub type Export = Work<Exported>;

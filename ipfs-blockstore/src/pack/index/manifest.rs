@@ -114,7 +114,7 @@ impl Manifest {
             let (segment, blocks) = (small(next())?, next()?);
             segments.push(Content { segment, blocks, alive: next()?, all: next()? });
         }
-        let next_run = small(next())?;
+        let next_run = small(next()).filter(|number| *number <= u32::MAX / 2)?;
         let mut runs = Vec::new();
         for _ in 0..next()? {
             runs.push(small(next())?);

@@ -62,6 +62,8 @@ struct State {
     runs: Vec<Arc<Run>>,
     checkpoint: Checkpoint,
     next_run: u32,
+    /// A file was found to be damaged: all is to be made anew when the store is opened again.
+    damaged: bool,
 }
 
 impl Index {
@@ -102,7 +104,8 @@ impl Index {
         remove_strangers(&*files, &folder, &runs)?;
         let runs = runs.iter().map(open).collect::<Result<_, _>>()?;
         let (table, frozen) = (Table::default(), Vec::new());
-        let state = RwLock::new(State { table, frozen, runs, checkpoint, next_run });
+        let state =
+            RwLock::new(State { table, frozen, runs, checkpoint, next_run, damaged: false });
         Ok(Self { files, folder, state, writing: Mutex::new(()) })
     }
 
@@ -129,8 +132,27 @@ impl Index {
         self.read().frozen.len()
     }
 
+    /// Remembers, on disk too, if what was read was damaged: then a later opening makes the index
+    /// anew.
+    pub(super) fn note_damage<T>(&self, result: Result<T, PackError>) -> Result<T, PackError> {
+        if let Err(PackError::Damaged { path }) = &result {
+            let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            if !std::mem::replace(&mut self.write().damaged, true) {
+                let path = path.display();
+                tracing::warn!(%path, "the index is damaged; it is made anew at the next opening");
+                let manifest = self.read().manifest();
+                manifest.write(&*self.files, &self.folder)?;
+            }
+        }
+        result
+    }
+
     /// Where these blocks lie, in the order asked.
     pub(super) fn get_many(&self, keys: &[Multihash]) -> Result<Vec<Option<Place>>, PackError> {
+        self.note_damage(self.look_up(keys))
+    }
+
+    fn look_up(&self, keys: &[Multihash]) -> Result<Vec<Option<Place>>, PackError> {
         let (mut found, runs) = {
             let state = self.read();
             let found: Vec<_> = keys.iter().map(|key| state.recent(key)).collect();
@@ -192,6 +214,10 @@ impl Index {
 
     /// Merges the newest runs, if they have become too many; `false` when there was no need.
     pub(super) fn merge(&self) -> Result<bool, PackError> {
+        self.note_damage(self.merge_runs())
+    }
+
+    fn merge_runs(&self) -> Result<bool, PackError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (old, whole) = {
             let runs = &self.read().runs;
@@ -258,7 +284,11 @@ impl State {
 
     fn manifest(&self) -> Manifest {
         let runs = self.runs.iter().map(|run| run.number).collect();
-        Manifest { checkpoint: self.checkpoint.clone(), next_run: self.next_run, runs }
+        let checkpoint = match self.damaged {
+            true => Checkpoint::UNFINISHED,
+            false => self.checkpoint.clone(),
+        };
+        Manifest { checkpoint, next_run: self.next_run, runs }
     }
 }
 

@@ -13,7 +13,8 @@ use std::{
 
 use futures_core::{Stream, future::BoxFuture};
 use futures_util::FutureExt;
-use ipfs_traits::{Error, Result};
+
+use crate::{Error, Result};
 
 /// Work under way: an import, or an export.
 ///
@@ -22,24 +23,23 @@ use ipfs_traits::{Error, Result};
 /// and what was done by then stays done.
 ///
 /// ```
-/// # use std::sync::Arc;
-/// # use ipfs_traits::{memory::MemoryStore, VirtualRuntime};
-/// # use ipfs_unixfs::Importer;
 /// use futures::TryStreamExt;
-/// use ipfs_unixfs::Event;
-/// # let runtime = VirtualRuntime::new();
-/// # let importer = Importer::new(Arc::new(MemoryStore::new()), Arc::new(runtime.clone()));
-/// # runtime.block_on(async {
+/// use ipfs_traits::work::{Event, Meter, Work};
 ///
-/// let mut import = importer.bytes(vec![7; 20_000_000]);
-/// while let Some(event) = import.try_next().await? {
+/// # futures::executor::block_on(async {
+/// let meter = Meter::default();
+/// let mut work = Work::new(meter.clone(), async move {
+///     meter.bytes(3);
+///     Ok("done")
+/// });
+/// while let Some(event) = work.try_next().await? {
 ///     match event {
-///         Event::Progress(progress) => assert!(progress.bytes <= 20_000_000),
-///         Event::Done(imported) => assert_eq!(imported.bytes, 20_000_000),
+///         Event::Progress(progress) => assert!(progress.bytes <= 3),
+///         Event::Done(result) => assert_eq!(result, "done"),
 ///     }
 /// }
 /// # Ok::<(), ipfs_traits::Error>(())
-/// # }).unwrap().unwrap();
+/// # }).unwrap();
 /// ```
 #[must_use = "work does nothing unless it is polled"]
 pub struct Work<T> {
@@ -57,49 +57,63 @@ pub enum Event<T> {
     Done(T),
 }
 
-/// How much is done.
+/// How much is done. What a kind of work does not count stays 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
-    /// Bytes of files.
+    /// Bytes: of files where files are worked on, else of blocks.
     pub bytes: u64,
     /// Files that are whole.
     pub files: u64,
+    /// Blocks.
+    pub blocks: u64,
 }
 
 /// Where work counts what it has done. Clones are the same meter.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Meter(Arc<(AtomicU64, AtomicU64)>);
+pub struct Meter(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    bytes: AtomicU64,
+    files: AtomicU64,
+    blocks: AtomicU64,
+}
 
 impl Meter {
     /// Counts bytes that are done.
-    pub(crate) fn bytes(&self, count: u64) {
-        self.0.0.fetch_add(count, Ordering::Relaxed);
+    pub fn bytes(&self, count: u64) {
+        self.0.bytes.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Counts files that are whole.
-    pub(crate) fn files(&self, count: u64) {
-        self.0.1.fetch_add(count, Ordering::Relaxed);
+    pub fn files(&self, count: u64) {
+        self.0.files.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts blocks that are done.
+    pub fn blocks(&self, count: u64) {
+        self.0.blocks.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Takes over what another one has counted.
     fn set(&self, progress: Progress) {
-        self.0.0.store(progress.bytes, Ordering::Relaxed);
-        self.0.1.store(progress.files, Ordering::Relaxed);
+        self.0.bytes.store(progress.bytes, Ordering::Relaxed);
+        self.0.files.store(progress.files, Ordering::Relaxed);
+        self.0.blocks.store(progress.blocks, Ordering::Relaxed);
     }
 
     /// What was counted.
-    pub(crate) fn read(&self) -> Progress {
-        let (bytes, files) = &*self.0;
-        Progress { bytes: bytes.load(Ordering::Relaxed), files: files.load(Ordering::Relaxed) }
+    pub fn read(&self) -> Progress {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { bytes, files, blocks } = &*self.0;
+        Progress { bytes: of(bytes), files: of(files), blocks: of(blocks) }
     }
 }
 
 impl<T: 'static> Work<T> {
     /// Work that counts on `meter`.
-    pub(crate) fn new(
-        meter: Meter,
-        work: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Self {
+    pub fn new(meter: Meter, work: impl Future<Output = Result<T>> + Send + 'static) -> Self {
         Self { future: Some(work.boxed()), meter, told: Progress::default() }
     }
 
