@@ -54,7 +54,8 @@ pub trait Files: Debug + Send + Sync + 'static {
     /// Makes a file with this content.
     fn create(&self, path: &Path, content: &[u8]) -> io::Result<()>;
 
-    /// Opens a file to be read and written at any place; with [`Open::New`] it is made.
+    /// Opens a file to be read at any place, and unless it is [`Open::Reading`] written too; with
+    /// [`Open::New`] it is made.
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn OpenFile>>;
 
     /// Gives a file another name, in place of what has that name.
@@ -85,6 +86,8 @@ pub enum Open {
     Existing,
     /// One that is not there, and is made.
     New,
+    /// One that is there, only to be read: it may be one that nobody may write.
+    Reading,
 }
 
 /// A file that is open, read and written at any place by several at once.

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`PackStore`] | blocks in a few large files, the store to choose |
 //! | [`FlatStore`] | blocks as files, in the layout of Kubo's flatfs |
+//! | [`car`] | CAR files: streams of them, stores in them, import and export |
 //! | [`RedbDatastore`] | small durable state in one file |
 //! | [`wrap`] | stores over stores: a cache, several as one, counting, verifying, reading only |
 //! | [`files`] | what they need of a file system |
@@ -19,8 +20,9 @@
 //!
 //! # Not here yet
 //!
-//! CAR files as stores, and references to files.
+//! References to files.
 
+pub mod car;
 pub mod files;
 pub mod flat;
 pub mod pack;
@@ -31,6 +33,7 @@ pub mod wrap;
 pub use ipfs_traits::{Blockstore, BlockstoreExt, Datastore};
 
 pub use self::{
+    car::CarStore,
     flat::FlatStore,
     pack::PackStore,
     redb::RedbDatastore,

@@ -35,6 +35,17 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// The file system, for files that are only read: nothing is made, and
+    /// [`sync_all`](Files::sync_all) cannot.
+    pub const fn reading() -> Self {
+        Self {
+            #[cfg(target_os = "linux")]
+            whole: None,
+        }
+    }
+}
+
 /// Makes a directory and those above it that are missing, all of them durable.
 fn create_dirs(path: &Path) -> io::Result<()> {
     if path.is_dir() {
@@ -109,7 +120,8 @@ impl Files for Disk {
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn OpenFile>> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(how == Open::New).open(path)?;
+        options.read(true).write(how != Open::Reading).create_new(how == Open::New);
+        let file = options.open(path)?;
         Ok(Arc::new(DiskFile(file)))
     }
 
@@ -251,6 +263,9 @@ mod tests {
         assert_eq!((open.len().unwrap(), open.read_at(&mut buf, 1).unwrap()), (3, 2));
         assert_eq!(&buf[..2], b"34");
         assert_eq!(open.read_at(&mut buf, 9).unwrap(), 0);
+        let reading = disk.open(&b, Open::Reading).unwrap();
+        assert_eq!(reading.read_at(&mut buf, 0).unwrap(), 3);
+        assert!(reading.write_at(b"0", 0).is_err());
         let error = disk.open(&b, Open::New).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         let error = disk.open(&a, Open::Existing).unwrap_err();

@@ -1,5 +1,7 @@
 //! Cases of other implementations.
 
+mod car;
+
 use std::{fs, path::Path, sync::Arc};
 
 use futures::TryStreamExt;

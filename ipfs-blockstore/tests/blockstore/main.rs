@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod car;
 mod crash;
 mod datastore;
 #[path = "../support/faulty.rs"]

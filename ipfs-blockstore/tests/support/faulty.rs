@@ -300,7 +300,7 @@ impl Files for Faulty {
         let mut model = self.model();
         model.call("open", path)?;
         let number = match how {
-            Open::Existing => model.file(path)?,
+            Open::Existing | Open::Reading => model.file(path)?,
             Open::New => {
                 model.check_new(path)?;
                 model.contents.push(Content::new(path, Vec::new()));
