@@ -27,6 +27,7 @@
 //! [CARv1]: https://ipld.io/specs/transport/car/carv1/
 //! [CARv2]: https://ipld.io/specs/transport/car/carv2/
 
+mod append;
 mod export;
 mod file;
 mod import;
@@ -38,6 +39,7 @@ mod walk;
 mod write;
 
 pub use self::{
+    append::{AppendOptions, AppendableCar},
     export::{Export, Exported, export, measure},
     import::{Import, Imported, import},
     index::IndexKind,

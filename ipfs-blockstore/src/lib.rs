@@ -33,7 +33,7 @@ pub mod wrap;
 pub use ipfs_traits::{Blockstore, BlockstoreExt, Datastore};
 
 pub use self::{
-    car::CarStore,
+    car::{AppendableCar, CarStore},
     flat::FlatStore,
     pack::PackStore,
     redb::RedbDatastore,

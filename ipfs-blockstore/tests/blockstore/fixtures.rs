@@ -10,6 +10,7 @@ use ipfs_traits::{
     Blockstore, BlockstoreExt, Cid, Error, HashTable, Multihash, TokioRuntime, codes,
 };
 
+pub(crate) use self::car::Links;
 use crate::support::{Report, folder, hex, table};
 
 /// What a case of the table says, and what it should.

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use ipfs_blockstore::car::{self, IndexKind, IndexedWriter};
 use ipfs_traits::{Block, Blockstore, Cid, HashTable, codes};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -9,6 +10,8 @@ use crate::faulty::Faulty;
 
 #[path = "../hostile/pack.rs"]
 mod body;
+#[path = "../hostile/car_file.rs"]
+mod car_file;
 
 type Contents = Vec<(String, Vec<u8>)>;
 
@@ -74,13 +77,67 @@ proptest! {
     }
 }
 
-/// Writes what the fuzz target begins with to the folder that `IPFS_SEEDS` names.
+/// Archives of both versions, with each kind of index, one that was not closed, and one with what
+/// was deleted.
+static ARCHIVES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let block = |i: u8| {
+        let hash = [codes::SHA2_256, codes::SHA1, codes::IDENTITY][usize::from(i) % 3];
+        let data = vec![i; usize::from(i) * 3 % 60];
+        Block::of(codes::RAW, hash, data, &HashTable::standard()).unwrap()
+    };
+    let blocks: Vec<Block> = (0..30).map(block).collect();
+    let roots = [*blocks[0].cid(), *blocks[2].cid()];
+    futures::executor::block_on(async {
+        let mut all = Vec::new();
+        let mut writer = car::Writer::new(Vec::new(), &roots).await.unwrap();
+        writer.write(&blocks).await.unwrap();
+        all.push(writer.finish().await.unwrap());
+        for kind in [IndexKind::Sorted, IndexKind::MultihashSorted] {
+            let out = futures::io::Cursor::new(Vec::new());
+            let mut writer = IndexedWriter::new(out, &roots, kind).await.unwrap();
+            writer.write(&blocks).await.unwrap();
+            all.push(writer.finish().await.unwrap().into_inner());
+        }
+        // One that is gone on with is not finished, and looks as a crash leaves it.
+        let whole = &all[2];
+        let mut unfinished = whole[..whole.len() - 700].to_vec();
+        unfinished[35..51].fill(0);
+        all.push(unfinished);
+        all.push(car_file::with_deleted(&blocks).await);
+        all
+    })
+});
+
+proptest! {
+    #[test]
+    fn archives_of_anything(input in vec(any::<u8>(), 0..3000)) {
+        car_file::car_file(&input);
+    }
+
+    #[test]
+    fn archives_almost_right(which: Index, (changes, cut) in changes()) {
+        let archives = &*ARCHIVES;
+        car_file::car_file(&changed(&archives[which.index(archives.len())], changes, cut));
+    }
+}
+
+#[test]
+fn archives_that_are_right() {
+    for archive in &*ARCHIVES {
+        car_file::car_file(archive);
+    }
+}
+
+/// Writes what the fuzz targets begin with to the folder that `IPFS_SEEDS` names, a folder for each.
 #[test]
 fn seeds() {
     let Some(folder) = std::env::var_os("IPFS_SEEDS") else { return };
     let segments = MADE.1.iter().filter(|(name, _)| name.ends_with(".car"));
-    for (i, (_, content)) in segments.enumerate() {
-        std::fs::write(std::path::Path::new(&folder).join(format!("segment {i}")), content)
-            .unwrap();
+    let segments = segments.map(|(_, content)| ("pack", content));
+    let archives = ARCHIVES.iter().map(|content| ("car_file", content));
+    for (i, (target, content)) in segments.chain(archives).enumerate() {
+        let folder = std::path::Path::new(&folder).join(target);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("seed {i}")), content).unwrap();
     }
 }
