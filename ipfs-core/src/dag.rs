@@ -1,5 +1,6 @@
 //! Values of the data model, and the links between blocks.
 
+mod car;
 mod walk;
 
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use ipfs_traits::{Block, BlockSource, Cid, Error, Ipld, Result, codes};
 use ipfs_unixfs::Exporter;
 
-pub use self::walk::Walk;
+pub use self::{car::ImportedCar, walk::Walk};
 use crate::{IntoPath, Namespace, Node, NodeSource, Path};
 
 /// Values and links: see [`Node::dag`].

@@ -32,7 +32,7 @@
 //! |---|---|
 //! | [`Node`], [`Builder`] | the node, and how it is built |
 //! | [`Node::unixfs`] → [`UnixFs`] | files and directories: add, open, list, write to disk |
-//! | [`Node::dag`] → [`Dag`] | values of the data model, links, walks |
+//! | [`Node::dag`] → [`Dag`] | values of the data model, links, walks, CAR files |
 //! | [`Node::blocks`] → [`Blocks`] | single blocks |
 //! | [`Node::source`] → [`NodeSource`] | many blocks that belong together, from here or fetched |
 //! | [`Hold`] | what must not be deleted yet |
@@ -84,7 +84,7 @@ pub use self::{
     blocks::Blocks,
     builder::Builder,
     codec::{Cbor, Json, Raw, standard_codecs},
-    dag::{Dag, Resolved, Walk},
+    dag::{Dag, ImportedCar, Resolved, Walk},
     files::{Added, Adding, UnixFs},
     hold::Hold,
     node::Node,
