@@ -13,7 +13,9 @@
 //! | [`Codec`], [`CodecTable`], [`Static`] | between bytes and the data model ([`Ipld`]) |
 //! | [`Blockstore`], [`Datastore`] | what is kept |
 //! | [`BlockSource`], [`Exchange`], [`Session`] | what is fetched |
+//! | [`Reference`], [`ReferenceSink`] | blocks whose bytes stay where they are |
 //! | [`Network`], [`Routing`] | who is there, and who has what |
+//! | [`HttpClient`], [`AddressFilter`] | asking servers, and which ones |
 //! | [`Runtime`], [`Task`] | the host's executor and clock |
 //! | [`Parts`], [`Recipe`] | building a plug from the half-built node |
 //! | [`memory`], [`VirtualRuntime`] | plugs for tests and examples |
@@ -43,12 +45,14 @@ mod datastore;
 mod error;
 mod exchange;
 mod hash;
+mod http;
 pub mod limits;
 pub mod memory;
 pub mod network;
 mod null;
 mod parts;
 pub mod protobuf;
+mod reference;
 mod routing;
 mod runtime;
 mod source;
@@ -74,9 +78,11 @@ pub use self::{
     error::{Error, Result, Source},
     exchange::{Exchange, Session, SessionStats},
     hash::{Digest, HashFunction, HashTable},
+    http::{AddressFilter, HttpBody, HttpClient, MAX_REDIRECTS},
     network::{Inbound, Network, NetworkStats, PeerInfo, Protection},
     null::{NoNetwork, NoRouting, OfflineExchange},
     parts::{FnRecipe, Parts, Recipe, recipe},
+    reference::{Origin, Reference, ReferenceSink},
     routing::Routing,
     runtime::{Runtime, RuntimeExt, Task},
     source::{BlockSource, Local},

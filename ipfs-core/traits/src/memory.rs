@@ -2,6 +2,7 @@
 
 mod blockstore;
 mod datastore;
+mod http;
 mod network;
 mod pipe;
 mod routing;
@@ -9,6 +10,7 @@ mod routing;
 pub use self::{
     blockstore::MemoryStore,
     datastore::MemoryDatastore,
+    http::MemoryHttp,
     network::{MemoryHub, MemoryNetwork},
     routing::{MemoryRouting, RoutingTable},
 };
