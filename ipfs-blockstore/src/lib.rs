@@ -8,6 +8,7 @@
 //! | [`FlatStore`] | blocks as files, in the layout of Kubo's flatfs |
 //! | [`car`] | CAR files: streams of them, stores in them, import and export |
 //! | [`RedbDatastore`] | small durable state in one file |
+//! | [`ReferenceStore`] | blocks whose bytes stay in the user's files, or at URLs |
 //! | [`wrap`] | stores over stores: a cache, several as one, counting, verifying, reading only |
 //! | [`files`] | what they need of a file system |
 //!
@@ -17,16 +18,13 @@
 //! # When not to use it
 //!
 //! For a store of your own: depend on `ipfs-traits` alone.
-//!
-//! # Not here yet
-//!
-//! References to files.
 
 pub mod car;
 pub mod files;
 pub mod flat;
 pub mod pack;
 mod redb;
+pub mod reference;
 mod section;
 pub mod wrap;
 
@@ -37,5 +35,6 @@ pub use self::{
     flat::FlatStore,
     pack::PackStore,
     redb::RedbDatastore,
+    reference::ReferenceStore,
     wrap::{CachedStore, MeteredStore, OverlayStore, ReadOnlyStore, VerifyingStore},
 };

@@ -58,4 +58,4 @@ macro_rules! pass_on {
         }
     };
 }
-use pass_on;
+pub(crate) use pass_on;

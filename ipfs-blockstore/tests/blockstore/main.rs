@@ -19,6 +19,7 @@ mod memory;
 #[path = "../../../ipfs-core/traits/tests/support/numbers.rs"]
 mod numbers;
 mod pack;
+mod reference;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
 mod wrap;
