@@ -37,6 +37,7 @@
 //! | [`Node::source`] → [`NodeSource`] | many blocks that belong together, from here or fetched |
 //! | [`Hold`] | what must not be deleted yet |
 //! | [`Path`], [`IntoPath`], [`IntoPeer`] | what calls take |
+//! | `http_client` | the client of HTTP by reqwest (feature `reqwest`) |
 //! | [`standard_codecs`], [`Json`], [`Cbor`], [`Raw`] | codecs |
 //! | [`bitswap`], [`blockstore`], [`unixfs`] | the parts, to be used alone or with other settings |
 //! | the rest | `ipfs-traits`: what a plug of one's own is written against |
@@ -50,7 +51,7 @@
 //! # Features
 //!
 //! `tokio` (default): the runtime is found, if it is tokio. `libp2p` (default): connections over TCP
-//! and QUIC; without it a network must be given, or the node is offline.
+//! and QUIC; without it a network must be given, or the node is offline. `reqwest`: a client of HTTP.
 //!
 //! # When not to use it
 //!
@@ -67,6 +68,8 @@ mod data_dir;
 mod files;
 mod guarded;
 mod hold;
+#[cfg(feature = "reqwest")]
+pub mod http_client;
 #[cfg(feature = "libp2p")]
 pub mod network;
 mod node;
@@ -79,6 +82,8 @@ pub use ipfs_traits::*;
 pub use ipfs_unixfs as unixfs;
 pub use libp2p_identity as identity;
 
+#[cfg(feature = "reqwest")]
+pub use self::http_client::ReqwestClient;
 pub use self::{
     addresses::IntoPeer,
     blocks::Blocks,

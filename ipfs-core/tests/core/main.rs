@@ -13,6 +13,8 @@ mod crash;
 mod faulty;
 mod fixtures;
 mod git;
+#[cfg(feature = "reqwest")]
+mod http;
 mod kubo;
 mod network;
 mod node;

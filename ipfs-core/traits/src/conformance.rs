@@ -17,6 +17,7 @@ mod blockstore;
 mod codec;
 mod datastore;
 mod exchange;
+mod http;
 mod network;
 mod routing;
 mod runtime;
@@ -31,6 +32,7 @@ pub use self::{
     codec::codec,
     datastore::{datastore, datastore_reopen},
     exchange::exchange,
+    http::http_client,
     network::{network, network_resets},
     routing::routing,
     runtime::runtime,

@@ -76,6 +76,8 @@ pub const MAX_REDIRECTS: usize = 10;
 /// # }).unwrap();
 /// ```
 ///
+/// [`conformance::http_client`](crate::conformance::http_client) checks an implementation.
+///
 /// # Cancel safety
 ///
 /// Dropping the future or the body ends the request; the connection may serve another one or be

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use ipfs_traits::{
-    Block, BlockSource, Blockstore, BlockstoreExt, Cid, Exchange, Ipld, Local, Network, NoRouting,
-    OfflineExchange, PeerInfo, Result, Session, Static, VirtualRuntime, async_trait, conformance,
-    memory::{MemoryDatastore, MemoryHub, MemoryRouting, MemoryStore, RoutingTable, peer_id},
+    Block, BlockSource, Blockstore, BlockstoreExt, Bytes, Cid, Exchange, Ipld, Local, Network,
+    NoRouting, OfflineExchange, PeerInfo, Result, Session, Static, VirtualRuntime, async_trait,
+    conformance,
+    memory::{
+        MemoryDatastore, MemoryHttp, MemoryHub, MemoryRouting, MemoryStore, RoutingTable, peer_id,
+    },
 };
 use serde_ipld_dagcbor::codec::DagCborCodec;
 
@@ -120,6 +123,18 @@ fn memory_network() {
     };
     block_on(conformance::network(pair)).unwrap();
     block_on(conformance::network_resets(pair)).unwrap();
+}
+
+#[test]
+fn memory_http() {
+    let client = |served| async move {
+        let http = MemoryHttp::new();
+        for (path, content) in served {
+            http.serve(format!("https://a.example:8443{path}"), Bytes::clone(&content));
+        }
+        Ok((Arc::new(Box::new(http)), "https://a.example:8443".to_owned()))
+    };
+    block_on(conformance::http_client(client)).unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod codec;
 mod datastore;
 mod fetching;
+mod http;
 mod network;
 mod routing;
 mod runtime;
