@@ -365,7 +365,7 @@ async fn references_are_read_over_it() {
         ReferenceStore::new(MemoryStore::new(), Arc::new(records), Arc::new(runtime), options);
     for (server, from, to) in [(&ranges, 3, 9), (&ranges, 10, 28), (&whole, 0, 4), (&whole, 5, 20)]
     {
-        let data = FILE[from..to].as_bytes();
+        let data = &FILE.as_bytes()[from..to];
         let block = Block::of(codes::RAW, codes::SHA2_256, data, &HashTable::standard()).unwrap();
         let origin = Origin::Url(server.url("/file").into());
         let reference = Reference { block: block.clone(), origin, offset: from as u64 };
