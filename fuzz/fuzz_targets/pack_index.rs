@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 #[path = "../../ipfs-blockstore/tests/hostile/pack.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
 mod body;
 #[path = "../../ipfs-blockstore/tests/support/faulty.rs"]
 mod faulty;

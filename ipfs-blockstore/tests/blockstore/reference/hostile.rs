@@ -51,12 +51,13 @@ proptest! {
     }
 }
 
-/// Writes what the fuzz target begins with to the folder that `IPFS_SEEDS` names.
+/// Writes what the fuzz target begins with to the folder that `IPFS_SEEDS` names, a folder for each.
 #[test]
-fn corpus() {
+fn seeds() {
     body::reference(&good().concat());
     let Some(folder) = std::env::var_os("IPFS_SEEDS") else { return };
-    let folder = std::path::Path::new(&folder);
+    let folder = std::path::Path::new(&folder).join("reference");
+    std::fs::create_dir_all(&folder).unwrap();
     for (i, record) in good().iter().chain([&good().concat()]).enumerate() {
         std::fs::write(folder.join(format!("record {i}")), record).unwrap();
     }
