@@ -1,13 +1,16 @@
 //! Stores over stores: the conformance suite on each and on a stack of them, and what each adds.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures::{TryStreamExt, stream::BoxStream};
 use ipfs_blockstore::{
-    CachedStore, MeteredStore, OverlayStore, PackStore, ReadOnlyStore, VerifyingStore,
+    CachedStore, FlatStore, MeteredStore, OverlayStore, PackStore, ReadOnlyStore, VerifyingStore,
 };
 use ipfs_traits::{
     Block, Blockstore, BlockstoreExt, Cid, Error, HashTable, Multihash, Result, Runtime,
@@ -41,28 +44,34 @@ async fn every_wrapper_keeps_the_promises_of_a_store() {
     conformance::blockstore(|| async { Ok(overlay()) }).await.unwrap();
 }
 
+/// All of them, one over the other, over a store on disk.
+async fn stack(path: PathBuf, bytes: u64) -> Result<Arc<dyn Blockstore>> {
+    let pack = Arc::new(PackStore::open(path, runtime()).await?);
+    let overlay = OverlayStore::new(pack, [Arc::new(MemoryStore::new()) as Arc<dyn Blockstore>]);
+    let metered = MeteredStore::new(overlay, runtime());
+    let verifying = VerifyingStore::new(metered, HashTable::standard(), runtime());
+    Ok(Arc::new(CachedStore::new(verifying, bytes)))
+}
+
+/// The same the other way round, and over the other store.
+async fn stack_of_flat(path: PathBuf) -> Result<Arc<dyn Blockstore>> {
+    let cached = CachedStore::new(FlatStore::open(path, runtime()).await?, 100_000);
+    let verifying = VerifyingStore::new(cached, HashTable::standard(), runtime());
+    let metered = MeteredStore::new(verifying, runtime());
+    Ok(Arc::new(OverlayStore::new(Arc::new(metered), [])))
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stack_of_wrappers_keeps_them_too() {
+async fn stacks_of_wrappers_keep_them_too() {
     let folder = tempfile::tempdir().unwrap();
     let next = AtomicU64::new(0);
-    conformance::blockstore(|| {
-        let path = folder.path().join(next.fetch_add(1, Ordering::Relaxed).to_string());
-        async move {
-            let pack = PackStore::open(path, runtime()).await?;
-            let verifying = VerifyingStore::new(pack, HashTable::standard(), runtime());
-            let cached = CachedStore::new(verifying, 100_000);
-            let overlay = OverlayStore::new(Arc::new(MeteredStore::new(cached, runtime())), []);
-            Ok(Arc::new(overlay) as Arc<dyn Blockstore>)
-        }
-    })
-    .await
-    .unwrap();
-    let same = folder.path().join("same");
-    conformance::blockstore_reopen(|| async {
-        Ok(CachedStore::new(PackStore::open(same.clone(), runtime()).await?, 1 << 20))
-    })
-    .await
-    .unwrap();
+    let path = || folder.path().join(next.fetch_add(1, Ordering::Relaxed).to_string());
+    conformance::blockstore(|| stack(path(), 100_000)).await.unwrap();
+    conformance::blockstore(|| stack_of_flat(path())).await.unwrap();
+    let same = path();
+    conformance::blockstore_reopen(|| stack(same.clone(), 1 << 20)).await.unwrap();
+    let same = path();
+    conformance::blockstore_reopen(|| stack_of_flat(same.clone())).await.unwrap();
 }
 
 /// A store that others write to, and which counts what it is asked.

@@ -20,6 +20,15 @@ use crate::{Block, Cid, Multihash, Result};
 /// win. Empty blocks exist. Every store takes blocks of up to
 /// [`limits::MAX_STORED_BLOCK`](crate::limits::MAX_STORED_BLOCK) bytes.
 ///
+/// *Hash functions.* A store keeps blocks whatever function made their multihashes, with digests of
+/// 0 to [`limits::MAX_DIGEST`](crate::limits::MAX_DIGEST) bytes: which ones are to be believed is
+/// for those above it. One that hashes takes those of its [`HashTable`](crate::HashTable), and may
+/// refuse others with [`Error::UnknownHash`](crate::Error::UnknownHash), storing nothing.
+///
+/// *One opener.* Whoever opens the place of a store that somebody has open is refused with
+/// [`Error::InUse`](crate::Error::InUse), until that one closes or drops it; unless the store is
+/// [`shared`](Self::shared), and each sees what the others have flushed.
+///
 /// *Trust.* A store may give back a block without hashing it; it never gives back bytes that it
 /// knows to be damaged. It is not asked for identity CIDs: whoever stands above it answers those
 /// with [`Block::inline`], and may treat them like any other if it is asked.
@@ -82,7 +91,8 @@ use crate::{Block, Cid, Multihash, Result};
 /// # }).unwrap();
 /// ```
 ///
-/// [`conformance::blockstore`](crate::conformance::blockstore) checks an implementation.
+/// [`conformance::blockstore`](crate::conformance::blockstore) checks an implementation, and
+/// [`conformance::blockstore_reopen`](crate::conformance::blockstore_reopen) one that lasts.
 ///
 /// # Cancel safety
 ///

@@ -1,9 +1,13 @@
 //! What a [`Blockstore`] promises.
 
+mod at_once;
+mod cancel;
+mod hashes;
+mod reopen;
+
 use std::{collections::BTreeMap, future::Future};
 
-use futures_util::future::join_all;
-
+pub use self::reopen::blockstore_reopen;
 use super::{Numbers, Promise, Verdict, all, check, same};
 use crate::{
     Block, Blockstore, BlockstoreExt, Cid, Error, HashTable, Multihash, Result, codes, limits,
@@ -21,45 +25,17 @@ where
 {
     let fresh = || async { make().await.promised("a store can be made") };
     put_and_get(&fresh().await?).await?;
-    by_multihash(&fresh().await?).await?;
+    hashes::by_multihash(&fresh().await?).await?;
+    hashes::hash_functions(&fresh().await?).await?;
     delete(&fresh().await?).await?;
     batches(&fresh().await?).await?;
     listing(&fresh().await?).await?;
-    sizes_of_all_kinds(&fresh().await?).await?;
-    side_by_side(&fresh().await?).await?;
-    random_work(&fresh().await?).await
-}
-
-/// Checks that what was flushed is there after the store is closed, or flushed and dropped, and
-/// opened again; each call of `open` opens the same place, which is empty at first.
-///
-/// # Errors
-///
-/// The first promise that is not kept.
-pub async fn blockstore_reopen<S, F>(open: impl Fn() -> F) -> Verdict
-where
-    S: Blockstore,
-    F: Future<Output = Result<S>>,
-{
-    const RULE: &str = "what was flushed is there when the store is opened again";
-    let blocks = Numbers(9).blocks(20);
-    let cids: Vec<Cid> = blocks.iter().map(|block| *block.cid()).collect();
-    let store = open().await.promised(RULE)?;
-    store.put_many(&blocks).await.promised(RULE)?;
-    store.flush().await.promised(RULE)?;
-    drop(store);
-    let store = open().await.promised(RULE)?;
-    for block in &blocks {
-        same(store.get(block.cid()).await.promised(RULE)?.as_ref(), Some(block), RULE)?;
-    }
-    store.delete_many(&cids[..10]).await.promised(RULE)?;
-    let rule = "a closed store can be opened again, though its handle lives, and has flushed";
-    store.close().await.promised(rule)?;
-    let again = open().await.promised(rule)?;
-    let found = again.sizes(&cids).await.promised(rule)?;
-    let expected = blocks.iter().enumerate().map(|(i, b)| (i >= 10).then_some(b.len() as u64));
-    same(found, expected.collect(), "a delete that was flushed stays done")?;
-    store.close().await.promised("closing twice is no error")
+    at_once::flushes(&fresh().await?).await?;
+    at_once::one_block(&fresh().await?).await?;
+    at_once::side_by_side(&fresh().await?).await?;
+    cancel::at_every_await(&fresh().await?).await?;
+    random_work(&fresh().await?).await?;
+    sizes_of_all_kinds(&fresh().await?).await
 }
 
 async fn put_and_get(store: &impl Blockstore) -> Verdict {
@@ -80,23 +56,6 @@ async fn put_and_get(store: &impl Blockstore) -> Verdict {
     store.put(block.clone()).await.promised(rule)?;
     store.flush().await.promised(rule)?;
     same(store.get(block.cid()).await.promised(rule)?, Some(block), rule)
-}
-
-async fn by_multihash(store: &impl Blockstore) -> Verdict {
-    let rule = "a block is known by its multihash and given under the CID asked for";
-    let hashes = HashTable::standard();
-    let v0 = Block::with_prefix(&crate::Prefix::v0(), "both", &hashes).promised(rule)?;
-    let v1 = Cid::new_v1(codes::DAG_PB, *v0.hash());
-    let raw = Cid::new_v1(codes::RAW, *v0.hash());
-    store.put(v0.clone()).await.promised(rule)?;
-    let found = store.get_many(&[v1, *v0.cid(), raw]).await;
-    for (cid, found) in [v1, *v0.cid(), raw].into_iter().zip(found) {
-        let expected = Some(Block::trusted(cid, v0.data().clone()));
-        same(found.promised(rule)?, expected, rule)?;
-    }
-    store.delete(&raw).await.promised(rule)?;
-    same(store.has(v0.cid()).await.promised(rule)?, false, rule)?;
-    same(all(store.list()).await.promised(rule)?.concat(), Vec::new(), rule)
 }
 
 async fn delete(store: &impl Blockstore) -> Verdict {
@@ -176,7 +135,8 @@ async fn listing(store: &impl Blockstore) -> Verdict {
     store.compact().await.promised("compacting")?;
     let listed: BTreeMap<_, _> =
         all(store.list()).await.promised(rule)?.concat().into_iter().collect();
-    same(listed, expected, "compacting loses nothing")
+    same(listed, expected, "compacting loses nothing")?;
+    at_once::listing(store, &blocks).await
 }
 
 /// The most blocks in a page: 4 MiB of them in memory would surprise a caller.
@@ -203,30 +163,32 @@ async fn sizes_of_all_kinds(store: &impl Blockstore) -> Verdict {
         check(found.as_ref() == Some(&block), rule, || format!("{len} bytes came back changed"))?;
     }
     let rule = "a block over 64 MiB is refused with a limit";
-    let over = vec![0; limits::MAX_STORED_BLOCK + 1];
+    let over = bytes::Bytes::from(vec![0; limits::MAX_STORED_BLOCK + 1]);
     let cid = *numbers.block(7).cid();
-    let refused = store.put(Block::trusted(cid, over.into())).await;
+    let refused = store.put(Block::trusted(cid, over.clone())).await;
     check(matches!(refused, Err(Error::Limit { .. })), rule, || format!("{refused:?}"))?;
-    same(store.has(&cid).await.promised(rule)?, false, rule)
+    same(store.has(&cid).await.promised(rule)?, false, rule)?;
+    in_a_batch(store, Block::trusted(cid, over)).await
 }
 
-async fn side_by_side(store: &impl Blockstore) -> Verdict {
-    let rule = "calls may run at the same time";
-    let groups: Vec<Vec<Block>> = (10..20).map(|seed| Numbers(seed).blocks(30)).collect();
-    let work = groups.iter().map(|blocks| async move {
-        store.put_many(blocks).await?;
-        store.flush().await?;
-        store.delete(blocks[0].cid()).await?;
-        store.sizes(&blocks.iter().map(|b| *b.cid()).collect::<Vec<_>>()).await
-    });
-    for (found, blocks) in join_all(work).await.into_iter().zip(&groups) {
-        let expected = blocks.iter().enumerate().map(|(i, b)| (i > 0).then_some(b.len() as u64));
-        same(found.promised(rule)?, expected.collect(), rule)?;
+/// A block that is too large, among others.
+async fn in_a_batch(store: &impl Blockstore, over: Block) -> Verdict {
+    let rule = "a batch with a block over 64 MiB is refused with a limit";
+    let cid = *over.cid();
+    let blocks = Numbers(8).blocks(2);
+    let batch = [blocks[0].clone(), over, blocks[1].clone()];
+    let refused = store.put_many(&batch).await;
+    check(matches!(refused, Err(Error::Limit { .. })), rule, || format!("{refused:?}"))?;
+    same(store.has(&cid).await.promised(rule)?, false, rule)?;
+    let rule = "of a batch that was refused each block is there whole or not at all";
+    for block in &blocks {
+        let found = store.get(block.cid()).await.promised(rule)?;
+        same(found.as_ref().unwrap_or(block), block, rule)?;
     }
-    let one = Numbers(30).block(64);
-    let puts = join_all((0..20).map(|_| store.put(one.clone()))).await;
-    puts.into_iter().collect::<Result<Vec<()>>>().promised(rule)?;
-    same(store.get(one.cid()).await.promised(rule)?, Some(one), rule)
+    let rule = "what is left of a batch that was refused can be put";
+    store.put_many(&blocks).await.promised(rule)?;
+    store.flush().await.promised(rule)?;
+    same(store.has(blocks[1].cid()).await.promised(rule)?, true, rule)
 }
 
 async fn random_work(store: &impl Blockstore) -> Verdict {

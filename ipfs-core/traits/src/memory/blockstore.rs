@@ -85,7 +85,8 @@ impl Blockstore for MemoryStore {
             return Err(Error::Full { used: table.bytes, limit });
         }
         for block in blocks {
-            if table.blocks.insert(*block.hash(), block.data().clone()).is_none() {
+            if !table.blocks.contains_key(block.hash()) {
+                table.blocks.insert(*block.hash(), block.data().clone());
                 table.bytes += block.len() as u64;
             }
         }

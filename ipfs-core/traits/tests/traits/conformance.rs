@@ -28,12 +28,6 @@ fn memory_store() {
 }
 
 #[test]
-fn a_store_that_outlives_its_handles_can_be_reopened() {
-    let store = Arc::new(MemoryStore::new());
-    block_on(conformance::blockstore_reopen(|| async { Ok(store.clone()) })).unwrap();
-}
-
-#[test]
 fn memory_datastore() {
     block_on(conformance::datastore(|| async { Ok(MemoryDatastore::new()) })).unwrap();
     let store = Arc::new(MemoryDatastore::new());

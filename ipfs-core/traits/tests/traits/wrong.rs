@@ -8,6 +8,8 @@ mod network;
 mod routing;
 mod runtime;
 mod store;
+mod store_at_work;
+mod store_reopened;
 
 use ipfs_traits::conformance::Violation;
 
@@ -15,4 +17,15 @@ use ipfs_traits::conformance::Violation;
 fn caught<F: std::fmt::Debug + Copy>(fault: F, verdict: Result<(), Violation>) {
     let violation = verdict.expect_err(&format!("{fault:?} went unseen"));
     println!("{fault:?}: {violation}");
+}
+
+/// The same, and by the rule of that promise.
+fn caught_by<F>(fault: F, verdict: Result<(), Violation>, rule: &str)
+where
+    F: std::fmt::Debug + Copy,
+{
+    if let Err(violation) = &verdict {
+        assert_eq!(violation.rule, rule, "{fault:?}: {violation}");
+    }
+    caught(fault, verdict);
 }

@@ -40,28 +40,12 @@ struct Store {
     inner: Arc<MemoryStore>,
     unflushed: Mutex<Vec<Cid>>,
     first_cids: Mutex<Vec<Cid>>,
-    /// Held by every handle, and not let go of on close.
-    _lock: Arc<()>,
 }
 
 impl Store {
     fn new(fault: StoreFault) -> Self {
-        Self::locked(fault, Arc::default(), Arc::default())
-    }
-    fn locked(fault: StoreFault, inner: Arc<MemoryStore>, lock: Arc<()>) -> Self {
-        Self {
-            fault,
-            inner,
-            unflushed: Mutex::default(),
-            first_cids: Mutex::default(),
-            _lock: lock,
-        }
-    }
-    fn open(inner: &Arc<MemoryStore>, lock: &Arc<()>) -> Result<Self> {
-        match Arc::strong_count(lock) {
-            1 => Ok(Self::locked(StoreFault::None, inner.clone(), lock.clone())),
-            _ => Err(Error::InUse("the store".into())),
-        }
+        let (unflushed, first_cids) = (Mutex::default(), Mutex::default());
+        Self { fault, inner: Arc::default(), unflushed, first_cids }
     }
     fn has(&self, fault: StoreFault) -> bool {
         self.fault == fault
@@ -190,9 +174,4 @@ fn wrong_stores_are_caught() {
     ] {
         caught(fault, run(fault));
     }
-    let forgets = block_on(conformance::blockstore_reopen(|| async { Ok(MemoryStore::new()) }));
-    caught("a store that forgets", forgets);
-    let (inner, lock) = (Arc::default(), Arc::new(()));
-    let keeps = block_on(conformance::blockstore_reopen(|| async { Store::open(&inner, &lock) }));
-    caught("a store that keeps its lock", keeps);
 }
