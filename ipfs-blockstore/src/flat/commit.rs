@@ -57,7 +57,10 @@ impl Inner {
         let mut state = self.state();
         state.check()?;
         state.commit_due = false;
-        let blocks = state.pending.iter().map(|(hash, pending)| (*hash, pending.temp)).collect();
+        let blocks = state.pending.iter().map(|(hash, pending)| (*hash, pending.temp));
+        let mut blocks: Vec<(Multihash, u64)> = blocks.collect();
+        // In the order in which they were put, the same in each run.
+        blocks.sort_unstable_by_key(|(_, temp)| *temp);
         let changed = std::mem::take(&mut state.changed);
         Ok(Batch { blocks, changed, changes: state.changes })
     }
