@@ -109,6 +109,10 @@ pub trait OpenFile: Debug + Send + Sync {
 
     /// Makes its content durable, its length too.
     fn sync(&self) -> io::Result<()>;
+
+    /// Takes a lock on the file that nobody else who has it open, here or in another process, holds
+    /// at the same time; it is held until this is dropped. `false` when it is taken.
+    fn try_lock(&self) -> io::Result<bool>;
 }
 
 /// Holds a lock until it is dropped, or the process ends.

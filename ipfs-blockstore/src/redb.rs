@@ -1,9 +1,11 @@
 //! Small durable state in one file, by redb.
 
+mod file;
+
 use std::{
     collections::VecDeque,
     ops::Bound,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
@@ -14,8 +16,7 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use ipfs_traits::{Batch, Datastore, Error, Result, Runtime, RuntimeExt};
 use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, Table,
-    TableDefinition, TableError,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
 };
 
 use crate::files::{Disk, Files};
@@ -76,15 +77,32 @@ const PAGE: usize = 256;
 const GROUP: usize = 1024;
 
 impl RedbDatastore {
-    /// Opens the file, which is made if it is not there.
+    /// Opens the file, which is made if it is not there, and so is its folder.
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] when another process has it open; [`Error::Newer`] for a file of a newer
+    /// [`Error::InUse`] when somebody else has it open; [`Error::Newer`] for a file of a newer
     /// redb; [`Error::Component`] for what the disk or redb says.
     pub async fn open(path: impl Into<PathBuf>, runtime: Arc<dyn Runtime>) -> Result<Self> {
+        let path = std::path::absolute(path.into()).map_err(failed)?;
+        let folder = path.parent().map(PathBuf::from);
+        let folder = folder.ok_or_else(|| Error::invalid("path", "it names no file"))?;
+        let disk = runtime.blocking(move || Disk::open(&folder).map_err(failed)).await??;
+        Self::open_on(Arc::new(disk), path, runtime).await
+    }
+
+    /// Opens the file on a file system of the caller's, whose folder it lies in.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_on(
+        files: Arc<dyn Files>,
+        path: impl Into<PathBuf>,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<Self> {
         let path = path.into();
-        let database = runtime.blocking(move || open(&path)).await??;
+        let database = runtime.blocking(move || file::open(&*files, &path)).await??;
         let database = RwLock::new(Some(database));
         let (queue, turn) = (Mutex::default(), Mutex::default());
         Ok(Self(Arc::new(Inner { database, runtime, queue, turn })))
@@ -104,24 +122,6 @@ impl RedbDatastore {
 }
 
 const CLOSED: Error = Error::Closed("the state file");
-
-fn open(path: &Path) -> Result<Database> {
-    let database = Database::builder().set_cache_size(CACHE).create(path);
-    let database = database.map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.display().to_string().into()),
-        DatabaseError::UpgradeRequired(found) => {
-            // redb names only the version of the file; what it reads begins below the next one.
-            let known = u64::from(found).saturating_sub(1);
-            Error::Newer { what: "state file", found: found.into(), known }
-        }
-        other => failed(other),
-    })?;
-    // The name of the file is durable too.
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Disk::open(parent).and_then(|disk| disk.sync_dir(parent)).map_err(failed)?;
-    }
-    Ok(database)
-}
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::component("state file", error)

@@ -153,11 +153,8 @@ impl Files for Disk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Lock::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        let file = DiskFile(file);
+        Ok(file.try_lock()?.then(|| Lock::new(file)))
     }
 }
 
@@ -226,6 +223,14 @@ impl OpenFile for DiskFile {
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -270,7 +275,12 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         let error = disk.open(&a, Open::Existing).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        disk.open(&a, Open::New).unwrap();
+        let first = disk.open(&a, Open::New).unwrap();
+        assert!(first.try_lock().unwrap());
+        let second = disk.open(&a, Open::Existing).unwrap();
+        assert!(!second.try_lock().unwrap());
+        drop(first);
+        assert!(second.try_lock().unwrap());
         disk.remove(&a).unwrap();
         disk.remove(&b).unwrap();
         assert_eq!(open.read_at(&mut buf, 0).unwrap(), 3);
