@@ -20,6 +20,7 @@ mod memory;
 mod numbers;
 mod pack;
 mod reference;
+mod refused;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
 mod wrap;

@@ -1,5 +1,5 @@
 //! A file system in memory that loses, at a crash, what was not synced: names one by one, contents
-//! in part.
+//! in part. It can also be full, or refuse to be written.
 //!
 //! The tests of other crates include this file by its path, and `numbers.rs` of ipfs-traits beside it.
 
@@ -7,9 +7,10 @@
 
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
 use ipfs_blockstore::files::{Files, Lock, Open, OpenFile};
@@ -23,6 +24,9 @@ pub(crate) enum TakenOut {
     SyncOfContents,
     SyncOfNames,
 }
+
+/// What a call counts as: by its name, its file, and for whom it is made.
+pub(crate) type Step = fn(&'static str, &Path, &'static str) -> &'static str;
 
 /// The file system. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -38,26 +42,37 @@ struct Model {
     calls: u64,
     /// From this call on, everything fails.
     crash_at: u64,
-    /// All calls, and their files.
-    log: Vec<(&'static str, PathBuf)>,
+    /// For whom calls are made now, what they count as, and how many there were of each.
+    label: &'static str,
+    step: Step,
+    steps: BTreeMap<&'static str, u64>,
+    /// A hash of all calls and their files, in their order.
+    trace: DefaultHasher,
+    /// In this step everything fails from so many of its calls on.
+    crash_in: Option<(&'static str, u64)>,
+    /// What every call says that changes something.
+    refusal: Option<io::ErrorKind>,
     /// Whether all can be synced at once, as on Linux.
     whole: bool,
     taken_out: TakenOut,
     locked: Arc<()>,
+    /// Those who hold a lock on a file.
+    locked_files: Vec<(usize, Weak<()>)>,
 }
 
 #[derive(Clone, Debug)]
 struct Content {
     bytes: Vec<u8>,
     durable: Option<Vec<u8>>,
-    /// Of blocks, and not of the few files that a store begins with.
+    /// Of blocks or of state, and not of the few files that a store begins with.
     of_block: bool,
 }
 
 impl Content {
     fn new(path: &Path, bytes: Vec<u8>) -> Self {
         let temporary = path.parent().is_some_and(|parent| parent.ends_with(".temp"));
-        let of_block = temporary || path.extension().is_some_and(|extension| extension == "car");
+        let named = |end: &str| path.file_name().is_some_and(|n| n.to_string_lossy().contains(end));
+        let of_block = temporary || named(".car") || named(".redb");
         Self { bytes, durable: None, of_block }
     }
 
@@ -85,10 +100,16 @@ impl Faulty {
             changes: Vec::new(),
             calls: 0,
             crash_at: u64::MAX,
-            log: Vec::new(),
+            label: "",
+            step: |call, _, _| call,
+            steps: BTreeMap::new(),
+            trace: DefaultHasher::new(),
+            crash_in: None,
+            refusal: None,
             whole,
             taken_out,
             locked: Arc::new(()),
+            locked_files: Vec::new(),
         })))
     }
 
@@ -101,9 +122,24 @@ impl Faulty {
         self.model().calls
     }
 
-    /// All calls, and their files.
-    pub(crate) fn log(&self) -> Vec<(&'static str, PathBuf)> {
-        self.model().log.clone()
+    /// What calls count as from now on.
+    pub(crate) fn count_steps(&self, step: Step) {
+        self.model().step = step;
+    }
+
+    /// How many calls there were of each step.
+    pub(crate) fn steps(&self) -> BTreeMap<&'static str, u64> {
+        self.model().steps.clone()
+    }
+
+    /// A hash of all calls and their files, in their order.
+    pub(crate) fn trace(&self) -> u64 {
+        self.model().trace.finish()
+    }
+
+    /// Says for whom calls are made from now on; gives for whom they were made before.
+    pub(crate) fn label(&self, label: &'static str) -> &'static str {
+        std::mem::replace(&mut self.model().label, label)
     }
 
     /// Lets everything fail from this call on.
@@ -111,11 +147,42 @@ impl Faulty {
         self.model().crash_at = call;
     }
 
+    /// Lets everything fail from this call of a step on.
+    pub(crate) fn crash_in(&self, step: &'static str, call: u64) {
+        self.model().crash_in = Some((step, call));
+    }
+
+    /// Whether the crash has come.
+    pub(crate) fn has_crashed(&self) -> bool {
+        let model = self.model();
+        model.calls > model.crash_at
+    }
+
+    /// Lets all that would change something fail from now on, or no longer. What is written when
+    /// there is no room is written in part.
+    pub(crate) fn refuse(&self, refusal: Option<io::ErrorKind>) {
+        self.model().refusal = refusal;
+    }
+
+    /// Changes one byte of a file.
+    pub(crate) fn damage(&self, path: &Path, numbers: &mut Numbers) {
+        let mut model = self.model();
+        let number = model.file(path).unwrap();
+        let bytes = &mut model.contents[number].bytes;
+        let at = numbers.below(bytes.len() as u64) as usize;
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= 0x10;
+        }
+        model.contents[number].durable = Some(model.contents[number].bytes.clone());
+    }
+
     /// What is there after the process was killed: everything, synced or not.
     pub(crate) fn after_kill(&self) -> Self {
         let mut model = self.model().clone();
         (model.calls, model.crash_at, model.locked) = (0, u64::MAX, Arc::new(()));
-        model.log.clear();
+        (model.crash_in, model.refusal) = (None, None);
+        model.locked_files.clear();
+        model.steps.clear();
         Self(Arc::new(Mutex::new(model)))
     }
 
@@ -142,11 +209,32 @@ impl Faulty {
 
 impl Model {
     fn call(&mut self, what: &'static str, path: &Path) -> io::Result<()> {
+        let step = (self.step)(what, path, self.label);
+        let count = self.steps.entry(step).or_default();
+        *count += 1;
+        if self.crash_in.is_some_and(|(in_step, call)| step == in_step && *count > call) {
+            self.crash_at = self.crash_at.min(self.calls);
+        }
+        (what, path).hash(&mut self.trace);
         self.calls += 1;
-        self.log.push((what, path.to_owned()));
         match self.calls > self.crash_at {
             true => Err(io::Error::other("crashed")),
             false => Ok(()),
+        }
+    }
+
+    /// A call that changes something.
+    fn change(&mut self, what: &'static str, path: &Path) -> io::Result<()> {
+        self.call(what, path)?;
+        self.refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
+    }
+
+    /// A call that needs no room.
+    fn take_away(&mut self, what: &'static str, path: &Path) -> io::Result<()> {
+        self.call(what, path)?;
+        match self.refusal {
+            None | Some(io::ErrorKind::StorageFull) => Ok(()),
+            Some(refusal) => Err(refusal.into()),
         }
     }
 
@@ -227,28 +315,39 @@ fn apply(names: &mut BTreeMap<PathBuf, Entry>, path: &Path, entry: Option<Entry>
     };
 }
 
-/// What is left of bytes that were not synced. What they begin with, and was synced, stays.
+/// What is left of bytes that were not synced. What has not changed since it was synced stays.
 fn torn(bytes: &[u8], durable: Option<&[u8]>, numbers: &mut Numbers) -> Vec<u8> {
+    const PAGE: usize = 64;
     let durable = durable.unwrap_or_default();
     let same = std::iter::zip(bytes, durable).take_while(|(a, b)| a == b).count();
-    let (kept, rest) = bytes.split_at(same);
-    let cut = numbers.below(rest.len() as u64 + 1) as usize;
-    let rest = match numbers.below(6) {
-        0 => return durable.to_vec(),
-        1 => rest[..cut].to_vec(),
-        2 => vec![0; rest.len()],
-        3 => [&rest[..cut], &vec![0; rest.len() - cut][..]].concat(),
-        // Pages reach the disk in any order.
-        4 => rest
-            .chunks(64)
-            .flat_map(|page| match numbers.below(2) {
-                0 => page.to_vec(),
-                _ => vec![0; page.len()],
-            })
-            .collect(),
-        _ => rest.to_vec(),
+    let cut = same + numbers.below((bytes.len() - same) as u64 + 1) as usize;
+    // The old bytes, or none, where nothing new has come.
+    let old = |len: usize| {
+        let mut old = durable[..durable.len().min(len)].to_vec();
+        old.resize(len, 0);
+        old
     };
-    [kept, &rest].concat()
+    let up_to_cut = |mut left: Vec<u8>| {
+        left[same..cut].copy_from_slice(&bytes[same..cut]);
+        left
+    };
+    match numbers.below(6) {
+        0 => durable.to_vec(),
+        1 => up_to_cut(old(durable.len().max(cut))),
+        2 => old(bytes.len()),
+        3 => up_to_cut(old(bytes.len())),
+        // Pages reach the disk in any order.
+        4 => {
+            let mut left = old(bytes.len());
+            for (page, new) in std::iter::zip(left.chunks_mut(PAGE), bytes.chunks(PAGE)) {
+                if numbers.below(2) == 0 {
+                    page.copy_from_slice(new);
+                }
+            }
+            left
+        }
+        _ => bytes.to_vec(),
+    }
 }
 
 impl Files for Faulty {
@@ -280,7 +379,7 @@ impl Files for Faulty {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut model = self.model();
-        model.call("create_dir", path)?;
+        model.change("create_dir", path)?;
         model.check_new(path)?;
         model.set(path, Some(Entry::Directory));
         Ok(())
@@ -288,7 +387,7 @@ impl Files for Faulty {
 
     fn create(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let mut model = self.model();
-        model.call("create", path)?;
+        model.change("create", path)?;
         model.check_new(path)?;
         model.contents.push(Content::new(path, content.to_vec()));
         let number = model.contents.len() - 1;
@@ -298,10 +397,18 @@ impl Files for Faulty {
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn OpenFile>> {
         let mut model = self.model();
-        model.call("open", path)?;
         let number = match how {
-            Open::Existing | Open::Reading => model.file(path)?,
+            Open::Reading => {
+                model.call("open", path)?;
+                model.file(path)?
+            }
+            Open::Existing => {
+                // A disk that is only read opens no file to be written.
+                model.take_away("open", path)?;
+                model.file(path)?
+            }
             Open::New => {
+                model.change("open", path)?;
                 model.check_new(path)?;
                 model.contents.push(Content::new(path, Vec::new()));
                 let number = model.contents.len() - 1;
@@ -309,12 +416,17 @@ impl Files for Faulty {
                 number
             }
         };
-        Ok(Arc::new(FaultyFile { files: self.clone(), path: path.to_owned(), number }))
+        Ok(Arc::new(FaultyFile {
+            files: self.clone(),
+            path: path.to_owned(),
+            number,
+            held: Arc::default(),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut model = self.model();
-        model.call("rename", from)?;
+        model.change("rename", from)?;
         let content = model.file(from)?;
         if !model.names.contains_key(to) {
             model.check_new(to)?;
@@ -326,7 +438,7 @@ impl Files for Faulty {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut model = self.model();
-        model.call("remove", path)?;
+        model.take_away("remove", path)?;
         model.file(path)?;
         model.set(path, None);
         Ok(())
@@ -369,7 +481,7 @@ impl Files for Faulty {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         let mut model = self.model();
-        model.call("lock", path)?;
+        model.take_away("lock", path)?;
         if Arc::strong_count(&model.locked) > 1 {
             return Ok(None);
         }
@@ -388,6 +500,8 @@ struct FaultyFile {
     files: Faulty,
     path: PathBuf,
     number: usize,
+    /// Lives as long as a lock that was taken.
+    held: Arc<()>,
 }
 
 impl FaultyFile {
@@ -409,13 +523,20 @@ impl OpenFile for FaultyFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let refusal = self.files.model().refusal;
         self.with("write_at", |content| {
+            let bytes = match refusal {
+                None => bytes,
+                Some(io::ErrorKind::StorageFull) => &bytes[..bytes.len() / 2],
+                Some(_) => &[],
+            };
             let (from, to) = (offset as usize, offset as usize + bytes.len());
             if content.bytes.len() < to {
                 content.bytes.resize(to, 0);
             }
             content.bytes[from..to].copy_from_slice(bytes);
-        })
+        })?;
+        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -423,11 +544,33 @@ impl OpenFile for FaultyFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        {
+            let model = self.files.model();
+            let grows = len as usize > model.contents[self.number].bytes.len();
+            match model.refusal {
+                Some(refusal) if grows || refusal != io::ErrorKind::StorageFull => {
+                    return Err(refusal.into());
+                }
+                _ => {}
+            }
+        }
         self.with("set_len", |content| content.bytes.resize(len as usize, 0))
     }
 
     fn sync(&self) -> io::Result<()> {
         let taken_out = self.files.model().taken_out;
         self.with("sync", |content| content.sync(taken_out))
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        let mut model = self.files.model();
+        model.call("try_lock", &self.path)?;
+        let number = self.number;
+        model.locked_files.retain(|(_, held)| held.strong_count() > 0);
+        let free = model.locked_files.iter().all(|(locked, _)| *locked != number);
+        if free {
+            model.locked_files.push((number, Arc::downgrade(&self.held)));
+        }
+        Ok(free)
     }
 }
