@@ -25,6 +25,8 @@ struct Write {
 pub(super) struct Model {
     clock: u64,
     blocks: BTreeMap<Multihash, Vec<Write>>,
+    /// When the newest write of each block began.
+    newest: BTreeMap<Multihash, u64>,
 }
 
 /// Which of the two states are possible.
@@ -47,10 +49,20 @@ impl Possible {
     }
 }
 
+/// A read under way, and what it may find if nobody writes meanwhile.
+#[derive(Debug)]
+pub(super) struct Reading {
+    began: u64,
+    before: BTreeMap<Multihash, Possible>,
+}
+
 impl Model {
     /// Nothing of these is there.
     pub(super) fn new(hashes: impl Iterator<Item = Multihash>) -> Self {
-        Self { clock: 1, blocks: hashes.map(|hash| (hash, vec![Self::settled(false)])).collect() }
+        let blocks: BTreeMap<_, _> =
+            hashes.map(|hash| (hash, vec![Self::settled(false)])).collect();
+        let newest = blocks.keys().map(|hash| (*hash, 0)).collect();
+        Self { clock: 1, blocks, newest }
     }
 
     const fn settled(put: bool) -> Write {
@@ -71,9 +83,9 @@ impl Model {
     pub(super) fn begin(&mut self, hashes: &[Multihash], put: bool) -> u64 {
         let began = self.now();
         for hash in hashes {
-            let writes = self.blocks.get_mut(hash).unwrap();
             // A batch may name a block twice.
-            if writes.last().is_none_or(|last| last.began != began) {
+            if self.newest.insert(*hash, began) != Some(began) {
+                let writes = self.blocks.get_mut(hash).unwrap();
                 writes.push(Write { put, began, ended: None, durable: false, overtaken: None });
             }
         }
@@ -107,22 +119,37 @@ impl Model {
         Possible::of(self.blocks[hash].iter())
     }
 
-    /// Takes note of a read that began then and has returned now; whether it may say so.
-    pub(super) fn read(&mut self, hash: &Multihash, began: u64, present: bool) -> bool {
-        let now = self.now();
-        let writes = self.blocks.get_mut(hash).unwrap();
-        // The last one that began after all others before it had ended.
-        let ended = |write: &&Write| write.ended.is_some_and(|ended| ended < began);
+    /// A read of these begins.
+    pub(super) fn begin_read(&mut self, hashes: &[Multihash]) -> Reading {
+        let began = self.now();
+        let current = |hash: &Multihash| (*hash, Possible::of(self.current(hash, began)));
+        Reading { began, before: hashes.iter().map(current).collect() }
+    }
+
+    /// The writes that may be the last one, for whoever begins to read then.
+    fn current(&self, hash: &Multihash, now: u64) -> impl Iterator<Item = &Write> {
+        let ended = move |write: &&Write| write.ended.is_some_and(|ended| ended < now);
+        let writes = &self.blocks[hash];
+        // Those that none had begun after when they ended.
         let last = writes.iter().filter(ended).map(|write| write.began).max().unwrap_or(0);
-        let current = |write: &Write| {
-            write.ended.is_none_or(|ended| ended >= last) && write.overtaken.is_none()
-        };
-        let possible = Possible::of(writes.iter().filter(|write| current(write)));
-        if writes.iter().all(|write| write.ended.is_some_and(|ended| ended < began)) {
-            // Nobody was at work: the write that was seen is the last one.
-            let others = writes.iter_mut().filter(|write| current(write) && write.put != present);
-            others.for_each(|write| write.overtaken = Some(now));
+        writes.iter().filter(move |write| {
+            write.overtaken.is_none() && write.ended.is_none_or(|ended| ended >= last)
+        })
+    }
+
+    /// A read has returned; whether it may say so of a block.
+    pub(super) fn read(&mut self, reading: &Reading, hash: &Multihash, present: bool) -> bool {
+        let now = self.now();
+        if self.newest[hash] > reading.began {
+            // It may have seen what was before, or what came and went meanwhile.
+            return true;
         }
-        possible.is(present)
+        let writes = self.blocks.get_mut(hash).unwrap();
+        if writes.iter().all(|write| write.ended.is_some_and(|ended| ended < reading.began)) {
+            // Nobody was at work: the write that was seen is the last one.
+            let others = writes.iter_mut().filter(|write| write.put != present);
+            others.for_each(|write| write.overtaken = write.overtaken.or(Some(now)));
+        }
+        reading.before[hash].is(present)
     }
 }

@@ -127,14 +127,14 @@ impl Work {
     }
 
     async fn read(&self, files: &Faulty, store: &dyn Blockstore, blocks: &[Block]) -> Result<()> {
-        let began = self.model.borrow_mut().now();
+        let reading = self.model.borrow_mut().begin_read(&hashes(blocks));
         let found = labelled(files.clone(), "read", store.get_many(&cids(blocks))).await;
         for (found, block) in std::iter::zip(found, blocks) {
             let found = found?;
             if found.as_ref().is_some_and(|found| found != block) {
                 self.say("a read gave other bytes".into());
             }
-            if !self.model.borrow_mut().read(block.hash(), began, found.is_some()) {
+            if !self.model.borrow_mut().read(&reading, block.hash(), found.is_some()) {
                 self.say(format!("a read gave what nobody wrote: {}", found.is_some()));
             }
         }

@@ -167,7 +167,7 @@ async fn work_a_little(
     let cids: Vec<Cid> = some.iter().map(|block| *block.cid()).collect();
     store.put_many(coming).await?;
     store.delete_many(&cids).await?;
-    if step % 2 == 0 {
+    if step.is_multiple_of(2) {
         store.flush().await?;
     }
     store.delete(coming[0].cid()).await
