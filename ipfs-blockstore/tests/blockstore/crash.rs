@@ -1,5 +1,6 @@
 //! Loss of power and of the process at any point of random work.
 
+mod car;
 mod datastore;
 mod kill;
 mod kind;
@@ -122,6 +123,11 @@ fn what_was_flushed_survives_in_a_pack_store() {
 fn what_was_flushed_survives_in_a_flat_store() {
     crash_store_often(Kind::Flat { whole: false });
     crash_store_often(Kind::Flat { whole: true });
+}
+
+#[test]
+fn what_was_flushed_survives_in_an_archive() {
+    crash_store_often(Kind::Car);
 }
 
 /// With the sync of contents or of names taken out, the tests above fail: shown for each.

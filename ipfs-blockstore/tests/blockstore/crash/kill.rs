@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{TryStreamExt, future::join_all};
-use ipfs_blockstore::{FlatStore, PackStore, pack};
+use ipfs_blockstore::{AppendableCar, FlatStore, PackStore, pack};
 use ipfs_traits::{
     Block, Blockstore, Cid, HashTable, Multihash, Result, Runtime, TokioRuntime, codes,
 };
@@ -52,6 +52,7 @@ async fn open(kind: &str, folder: &Path) -> Result<Arc<dyn Blockstore>> {
     let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime::current()?);
     Ok(match kind {
         "flat" => Arc::new(FlatStore::open(folder, runtime).await?),
+        "car" => Arc::new(AppendableCar::open(folder.join("some.car"), runtime).await?),
         _ => {
             let mut options = pack::Options::default();
             (options.segment_bytes, options.index_table) = (64 << 10, 100);
@@ -181,4 +182,9 @@ async fn a_pack_store_survives_kill_9() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flat_store_survives_kill_9() {
     kill_often("flat").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_survives_kill_9() {
+    kill_often("car").await;
 }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use ipfs_blockstore::{FlatStore, PackStore, flat, pack};
 use ipfs_traits::{Blockstore, Result, Runtime};
 
-use super::schedule::BACKGROUND;
+use super::{car::Archive, schedule::BACKGROUND};
 use crate::faulty::{Faulty, Step, TakenOut};
 
 pub(super) const ROOT: &str = "/store";
@@ -17,6 +17,7 @@ pub(super) enum Kind {
         whole: bool,
     },
     Pack,
+    Car,
 }
 
 /// What a writer asks of a store.
@@ -29,8 +30,8 @@ pub(super) enum Ask {
     Read,
 }
 
-pub(super) const KINDS: [Kind; 3] =
-    [Kind::Flat { whole: false }, Kind::Flat { whole: true }, Kind::Pack];
+pub(super) const KINDS: [Kind; 4] =
+    [Kind::Flat { whole: false }, Kind::Flat { whole: true }, Kind::Pack, Kind::Car];
 
 impl Kind {
     /// What writers ask of it, each as often as it stands here.
@@ -38,7 +39,9 @@ impl Kind {
         use Ask::{Compact, Delete, Flush, Put, Read};
         match self {
             Self::Flat { .. } => &[Put, Put, Put, Delete, Flush, Read],
-            Self::Pack => &[Put, Put, Put, Put, Delete, Delete, Flush, Flush, Read, Compact],
+            Self::Pack | Self::Car => {
+                &[Put, Put, Put, Put, Delete, Delete, Flush, Flush, Read, Compact]
+            }
         }
     }
 
@@ -47,6 +50,7 @@ impl Kind {
         match self {
             Self::Flat { .. } => &["open", "put", "delete", "flush"],
             Self::Pack => &["open", "put", "flush", "roll", "checkpoint", "delete", "compact"],
+            Self::Car => &["open", "put", "flush", "delete", "close"],
         }
     }
 
@@ -54,6 +58,7 @@ impl Kind {
     pub(super) fn step(self) -> Step {
         match self {
             Self::Flat { .. } => |_, _, asked| asked,
+            Self::Car => |_, _, asked| if asked == "compact" { "close" } else { asked },
             Self::Pack => |call, path, asked| {
                 let is_segment = path.extension().is_some_and(|extension| extension == "car");
                 let in_index = path.parent().is_some_and(|parent| parent.ends_with("index"));
@@ -71,7 +76,7 @@ impl Kind {
     /// A folder that may be lost, and is then made anew from what else is there.
     pub(super) const fn index(self) -> Option<&'static str> {
         match self {
-            Self::Flat { .. } => None,
+            Self::Flat { .. } | Self::Car => None,
             Self::Pack => Some("index"),
         }
     }
@@ -103,6 +108,7 @@ impl Kind {
                 options.compact_after = Some(2 << 10);
                 Arc::new(PackStore::open_on(files, ROOT, runtime, options).await?)
             }
+            Self::Car => Arc::new(Archive::open((*files).clone(), runtime).await?),
         })
     }
 }
