@@ -5,6 +5,11 @@
 
 #![allow(dead_code, reason = "each crate uses a part of it")]
 
+#[path = "faulty/file.rs"]
+mod file;
+#[path = "faulty/lose.rs"]
+mod lose;
+
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
@@ -15,6 +20,7 @@ use std::{
 
 use ipfs_blockstore::files::{Files, Lock, Open, OpenFile};
 
+use self::file::FaultyFile;
 use crate::numbers::Numbers;
 
 /// Which sync is taken out, to see that a test would notice.
@@ -275,37 +281,6 @@ impl Model {
             }
         }
     }
-
-    fn lose(&mut self, numbers: &mut Numbers) {
-        // Of the changes of each name, the first few have happened.
-        let mut of_name: BTreeMap<PathBuf, Vec<Option<Entry>>> = BTreeMap::new();
-        for (path, entry) in self.changes.drain(..) {
-            of_name.entry(path).or_default().push(entry);
-        }
-        let mut names = std::mem::take(&mut self.durable_names);
-        for (path, entries) in of_name {
-            let kept = numbers.below(entries.len() as u64 + 1) as usize;
-            for entry in &entries[..kept] {
-                apply(&mut names, &path, *entry);
-            }
-        }
-        // What lies in a directory that is lost is lost with it. Parents sort before children.
-        let all = std::mem::take(&mut names);
-        for (path, entry) in all {
-            let parent = path.parent().is_some_and(|parent| names.contains_key(parent));
-            if parent || self.names.keys().next() == Some(&path) {
-                names.insert(path, entry);
-            }
-        }
-        self.names = names.clone();
-        self.durable_names = names;
-        for content in &mut self.contents {
-            if content.durable.as_ref() != Some(&content.bytes) {
-                content.bytes = torn(&content.bytes, content.durable.as_deref(), numbers);
-            }
-            content.durable = Some(content.bytes.clone());
-        }
-    }
 }
 
 fn apply(names: &mut BTreeMap<PathBuf, Entry>, path: &Path, entry: Option<Entry>) {
@@ -313,41 +288,6 @@ fn apply(names: &mut BTreeMap<PathBuf, Entry>, path: &Path, entry: Option<Entry>
         Some(entry) => names.insert(path.to_owned(), entry),
         None => names.remove(path),
     };
-}
-
-/// What is left of bytes that were not synced. What has not changed since it was synced stays.
-fn torn(bytes: &[u8], durable: Option<&[u8]>, numbers: &mut Numbers) -> Vec<u8> {
-    const PAGE: usize = 64;
-    let durable = durable.unwrap_or_default();
-    let same = std::iter::zip(bytes, durable).take_while(|(a, b)| a == b).count();
-    let cut = same + numbers.below((bytes.len() - same) as u64 + 1) as usize;
-    // The old bytes, or none, where nothing new has come.
-    let old = |len: usize| {
-        let mut old = durable[..durable.len().min(len)].to_vec();
-        old.resize(len, 0);
-        old
-    };
-    let up_to_cut = |mut left: Vec<u8>| {
-        left[same..cut].copy_from_slice(&bytes[same..cut]);
-        left
-    };
-    match numbers.below(6) {
-        0 => durable.to_vec(),
-        1 => up_to_cut(old(durable.len().max(cut))),
-        2 => old(bytes.len()),
-        3 => up_to_cut(old(bytes.len())),
-        // Pages reach the disk in any order.
-        4 => {
-            let mut left = old(bytes.len());
-            for (page, new) in std::iter::zip(left.chunks_mut(PAGE), bytes.chunks(PAGE)) {
-                if numbers.below(2) == 0 {
-                    page.copy_from_slice(new);
-                }
-            }
-            left
-        }
-        _ => bytes.to_vec(),
-    }
 }
 
 impl Files for Faulty {
@@ -416,12 +356,7 @@ impl Files for Faulty {
                 number
             }
         };
-        Ok(Arc::new(FaultyFile {
-            files: self.clone(),
-            path: path.to_owned(),
-            number,
-            held: Arc::default(),
-        }))
+        Ok(Arc::new(FaultyFile::new(self, path, number)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -492,85 +427,5 @@ impl Files for Faulty {
             model.set(path, Some(Entry::File(number)));
         }
         Ok(Some(Lock::new(model.locked.clone())))
-    }
-}
-
-#[derive(Debug)]
-struct FaultyFile {
-    files: Faulty,
-    path: PathBuf,
-    number: usize,
-    /// Lives as long as a lock that was taken.
-    held: Arc<()>,
-}
-
-impl FaultyFile {
-    fn with<T>(&self, what: &'static str, work: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
-        let mut model = self.files.model();
-        model.call(what, &self.path)?;
-        Ok(work(&mut model.contents[self.number]))
-    }
-}
-
-impl OpenFile for FaultyFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.with("read_at", |content| {
-            let from = content.bytes.len().min(offset as usize);
-            let len = buf.len().min(content.bytes.len() - from);
-            buf[..len].copy_from_slice(&content.bytes[from..from + len]);
-            len
-        })
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let refusal = self.files.model().refusal;
-        self.with("write_at", |content| {
-            let bytes = match refusal {
-                None => bytes,
-                Some(io::ErrorKind::StorageFull) => &bytes[..bytes.len() / 2],
-                Some(_) => &[],
-            };
-            let (from, to) = (offset as usize, offset as usize + bytes.len());
-            if content.bytes.len() < to {
-                content.bytes.resize(to, 0);
-            }
-            content.bytes[from..to].copy_from_slice(bytes);
-        })?;
-        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.with("len", |content| content.bytes.len() as u64)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        {
-            let model = self.files.model();
-            let grows = len as usize > model.contents[self.number].bytes.len();
-            match model.refusal {
-                Some(refusal) if grows || refusal != io::ErrorKind::StorageFull => {
-                    return Err(refusal.into());
-                }
-                _ => {}
-            }
-        }
-        self.with("set_len", |content| content.bytes.resize(len as usize, 0))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let taken_out = self.files.model().taken_out;
-        self.with("sync", |content| content.sync(taken_out))
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        let mut model = self.files.model();
-        model.call("try_lock", &self.path)?;
-        let number = self.number;
-        model.locked_files.retain(|(_, held)| held.strong_count() > 0);
-        let free = model.locked_files.iter().all(|(locked, _)| *locked != number);
-        if free {
-            model.locked_files.push((number, Arc::downgrade(&self.held)));
-        }
-        Ok(free)
     }
 }
