@@ -245,7 +245,11 @@ impl<S: Blockstore> Blockstore for ReferenceStore<S> {
 #[async_trait]
 impl<S: Blockstore> ReferenceSink for ReferenceStore<S> {
     async fn put_references(&self, references: &[Reference]) -> Result<()> {
-        references.iter().try_for_each(|one| limits::check_stored_size(one.block.len()))?;
+        for one in references {
+            limits::check_stored_size(one.block.len())?;
+            // What cannot be verified could never be read.
+            self.references.options.hashes.check(one.block.cid())?;
+        }
         let records = self.references.records(references).await?;
         let cids: Vec<Cid> = references.iter().map(|one| *one.block.cid()).collect();
         let stored = self.inner.sizes(&cids).await?;

@@ -13,7 +13,7 @@ use ipfs_traits::{Bytes, Multihash, varint};
 
 pub(super) use self::{
     parse::Place,
-    search::{Entry, Index},
+    search::{Entry, Index, Position},
 };
 
 /// A form of index.

@@ -16,7 +16,7 @@ use super::{
     ReadOptions,
     file::CarFile,
     file_error,
-    index::{Builder, Entry, Index, IndexKind, Place},
+    index::{Builder, Entry, Index, IndexKind, Place, Position},
 };
 use crate::{
     files::{Disk, Files, Open},
@@ -214,9 +214,6 @@ impl Inner {
         }
     }
 }
-
-/// A place in the index: a group and an entry of it.
-type Position = (usize, u64);
 
 struct Page {
     blocks: Vec<(Multihash, u64)>,

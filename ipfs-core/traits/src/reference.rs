@@ -80,7 +80,8 @@ pub enum Origin {
 ///
 /// [`Error::Invalid`](crate::Error::Invalid) for a place that is not allowed,
 /// [`Error::Unsupported`](crate::Error::Unsupported) for a kind of place that the sink does not
-/// take, [`Error::Limit`](crate::Error::Limit) for a block or a name that is too long,
+/// take, [`Error::UnknownHash`](crate::Error::UnknownHash) for a block that could not be verified
+/// later, [`Error::Limit`](crate::Error::Limit) for a block or a name that is too long,
 /// [`Error::Component`](crate::Error::Component) for what the disk says.
 #[async_trait]
 pub trait ReferenceSink: Debug + Send + Sync + 'static {

@@ -110,6 +110,19 @@ struct Hole {
     framed: bool,
 }
 
+impl Hole {
+    /// The lengths of the bodies of the sections that fill it, if it is long enough.
+    fn bodies(&self) -> Option<Vec<u64>> {
+        let all = self.to - self.from;
+        if !self.framed {
+            return dead::fill(all);
+        }
+        let len = (1..=varint::MAX_LEN as u64)
+            .find(|len| all.checked_sub(*len).is_some_and(|body| varint::len(body) as u64 == *len));
+        len.map(|len| all - len).filter(|body| *body >= dead::CID as u64).map(|body| vec![body])
+    }
+}
+
 impl Mending<'_> {
     /// Goes through all that is there; what is behind the last whole section is left out.
     fn scan(&mut self) -> Result<()> {
@@ -181,33 +194,21 @@ impl Mending<'_> {
         Ok(None)
     }
 
-    /// Makes dead what is damaged, cuts off what is torn, and makes both durable.
+    /// Makes dead what is damaged, cuts off what is torn, and makes both durable. A hole that is too
+    /// short for a section stays.
     fn mend(&self) -> Result<()> {
-        let car = self.car;
         for hole in &self.holes {
             let mut at = hole.from;
-            let bodies = match hole.framed {
-                true => vec![self.body(hole)?],
-                false => dead::fill(hole.to - hole.from).ok_or_else(|| {
-                    Error::malformed(WHAT, format!("what stands at {at} is no section"))
-                })?,
-            };
-            for body in bodies {
+            for body in hole.bodies().unwrap_or_default() {
                 self.kill(at, body)?;
                 at += varint::len(body) as u64 + body;
             }
         }
         let finish = || {
-            car.file.set_len(self.log.end)?;
-            car.file.sync()
+            self.car.file.set_len(self.log.end)?;
+            self.car.file.sync()
         };
-        finish().map_err(file_error("write", &car.path))
-    }
-
-    fn body(&self, hole: &Hole) -> Result<u64> {
-        let all = hole.to - hole.from;
-        let len = (1..=varint::MAX_LEN as u64).find(|len| varint::len(all - len) as u64 == *len);
-        len.map(|len| all - len).ok_or_else(|| Error::malformed(WHAT, "a length is not right"))
+        finish().map_err(file_error("write", &self.car.path))
     }
 
     /// Writes a dead section over what stands here.

@@ -17,6 +17,9 @@ const STRIDE: u64 = 32 * PAGE;
 /// digest of another hash function too.
 const MOST: usize = 16;
 
+/// A place among the entries: a group, and an entry of it.
+pub(in crate::car) type Position = (usize, u64);
+
 /// An entry of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::car) struct Entry {
@@ -69,11 +72,11 @@ impl Index {
 
     /// Entries in a group from one on, a page of them, and where to go on; `None` at the end.
     ///
-    /// `at` is the group and the entry in it, 0 and 0 at first.
+    /// The first position is 0 and 0.
     pub(in crate::car) fn page(
         &self,
-        (mut group, entry): (usize, u64),
-    ) -> Result<Option<(Vec<Entry>, (usize, u64))>> {
+        (mut group, entry): Position,
+    ) -> Result<Option<(Vec<Entry>, Position)>> {
         let mut from = entry;
         while let Some(Searched { group: now, .. }) = self.groups.get(group) {
             let many = PAGE.min(now.count.saturating_sub(from));

@@ -168,19 +168,20 @@ async fn the_beginning_of_a_segment_costs_what_lies_there() {
         let bad = copy.path().join(path.file_name().unwrap());
         let mut bytes = fs::read(&bad).unwrap();
         let len = bytes.len();
-        bytes[..512].fill(0);
+        // Of a block that is cut through, the rest is no block: its head is lost with the page.
         let lost = all.iter().filter(|block| {
-            let data = block.data();
-            let there = |bytes: &[u8]| bytes.windows(data.len()).any(|window| window == data);
-            there(&fs::read(&bad).unwrap()) && !there(&bytes)
+            let head = ipfs_traits::car::section_head(block.cid(), block.len());
+            let section = [&head[..], block.data()].concat();
+            let at = bytes.windows(section.len()).position(|window| window == section);
+            at.is_some_and(|at| at < 512)
         });
         let lost = cids(&lost.cloned().collect::<Vec<_>>());
         assert!(!lost.is_empty() && lost.len() < 10);
+        bytes[..512].fill(0);
         fs::write(&bad, &bytes).unwrap();
         for _ in 0..2 {
             let store = open(copy.path()).await.unwrap();
             for (found, block) in store.get_many(&cids(&all)).await.into_iter().zip(&all) {
-                // Of a block that is cut through, the rest is no block.
                 assert!(lost.contains(block.cid()) || found.unwrap().as_ref() == Some(block));
             }
             store.close().await.unwrap();
