@@ -1,8 +1,12 @@
 //! Blocks as files, in the layout of Kubo's flatfs.
 
 mod commit;
+mod folder;
 mod layout;
+mod list;
+mod options;
 mod read;
+mod usage;
 mod write;
 
 use std::{
@@ -15,10 +19,14 @@ use std::{
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use ipfs_traits::{
-    Block, Blockstore, Cid, Error, HashTable, Multihash, Result, Runtime, RuntimeExt, limits,
+    Block, Blockstore, Cid, Error, Multihash, Result, Runtime, RuntimeExt, Usage, limits,
 };
 
-pub use self::layout::Sharding;
+use self::{
+    folder::{Found, Trust},
+    usage::Tally,
+};
+pub use self::{layout::Sharding, options::Options};
 use crate::files::{Disk, Files, Lock};
 
 /// A folder with a file for each block, as Kubo has it in `blocks/`: Kubo opens what this store
@@ -40,7 +48,8 @@ use crate::files::{Disk, Files, Lock};
 ///
 /// One process at a time, by a lock. Each block costs a file: 4 KiB of disk and an inode, at the
 /// least. What Kubo wrote was perhaps never synced; [`Options::verify_reads`] hashes all that is
-/// read.
+/// read. Blocks whose multihash has more than 64 bytes of digest, which Kubo can write, are not
+/// found, nor are files that lie in another directory than the sharding says.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -62,22 +71,13 @@ use crate::files::{Disk, Files, Lock};
 #[derive(Clone, Debug)]
 pub struct FlatStore(Arc<Inner>);
 
-/// How a [`FlatStore`] is opened.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Options {
-    /// Hash every block that is read, and give [`Error::Corrupt`] for one that does not fit its
-    /// multihash. Off by default: what this store wrote is synced before it has its name, and
-    /// hashing halves the speed of reading.
-    pub verify_reads: Option<HashTable>,
-}
-
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
     files: Arc<dyn Files>,
     runtime: Arc<dyn Runtime>,
     sharding: Sharding,
+    trust: Trust,
     options: Options,
     state: Mutex<State>,
     /// Held by whoever waits for the commit that runs: the others queue here, and not on threads.
@@ -96,6 +96,8 @@ struct State {
     pending_bytes: u64,
     /// Directories whose names have changed since they were synced.
     changed: BTreeSet<PathBuf>,
+    /// Files that had their names before, were put again, and may not be synced.
+    unsynced: BTreeSet<PathBuf>,
     /// Directories that are known to be there.
     directories: HashSet<String>,
     /// Numbers the files in `.temp/`.
@@ -105,6 +107,7 @@ struct State {
     durable: u64,
     /// Whether a commit in the background was started and has not begun yet.
     commit_due: bool,
+    tally: Tally,
     /// A sync has failed.
     failed: Option<Error>,
 }
@@ -121,22 +124,15 @@ const TEMP: &str = ".temp";
 /// The file that is locked. A dot keeps it out of Kubo's listing.
 const LOCK: &str = ".lock";
 
-/// Kubo's count of the bytes in the folder, which it makes anew when it is missing.
-const DISK_USAGE: &str = "diskUsage.cache";
-
-const README: &str = "_README";
-const README_TEXT: &str = "Each file here is one IPFS block, named by its multihash in base32.\n\
-    The file SHARDING says how blocks are spread over directories.\n\
-    Changing anything by hand can lose data.\n";
-
 impl FlatStore {
     /// Opens the store in the folder `root`, which is made if it is not there.
     ///
     /// # Errors
     ///
     /// [`Error::InUse`] when somebody else has it open; [`Error::Malformed`] or [`Error::Newer`] for
-    /// a `SHARDING` file that this version does not read; [`Error::Component`] for what the disk
-    /// says.
+    /// a `SHARDING` file that this version does not read, and for a folder that has none and is not
+    /// empty; [`Error::Invalid`] when the options ask for another sharding than the folder has;
+    /// [`Error::Component`] for what the disk says.
     pub async fn open(root: impl Into<PathBuf>, runtime: Arc<dyn Runtime>) -> Result<Self> {
         Self::open_with(root, runtime, Options::default()).await
     }
@@ -181,6 +177,12 @@ impl FlatStore {
         self.0.sharding
     }
 
+    /// The lengths of all files and directories of the folder in bytes, about: the figure that Kubo
+    /// keeps in `diskUsage.cache`, and this store with it. `None` where neither has counted.
+    pub fn disk_usage(&self) -> Option<u64> {
+        self.0.state().tally.disk().map(|disk| disk.bytes)
+    }
+
     /// Runs `work` on the store where it may block.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -204,15 +206,11 @@ impl Inner {
             .lock(&lock)
             .map_err(FlatError::of("lock", &lock))?
             .ok_or_else(|| Error::InUse(format!("the store in {}", root.display()).into()))?;
-        let sharding = open_sharding(&*files, &root)?;
-        clear_temp(&*files, &root.join(TEMP))?;
-        let usage = root.join(DISK_USAGE);
-        ignore(files.remove(&usage), io::ErrorKind::NotFound)
-            .map_err(FlatError::of("remove", &usage))?;
-        sync_what_is_there(&*files, &root)?;
-        let (state, turn) = (Mutex::default(), futures_util::lock::Mutex::new(()));
-        let (commit, lock) = (Mutex::new(()), RwLock::new(Some(lock)));
-        Ok(Self { root, files, runtime, sharding, options, state, turn, commit, lock })
+        let Found { sharding, tally, trust } = folder::open(&*files, &root, &options)?;
+        let state = Mutex::new(State { tally, ..State::default() });
+        let (turn, commit) = (futures_util::lock::Mutex::new(()), Mutex::new(()));
+        let lock = RwLock::new(Some(lock));
+        Ok(Self { root, files, runtime, sharding, trust, options, state, turn, commit, lock })
     }
 
     /// Runs `work` where it may block, unless the store is closed.
@@ -231,8 +229,24 @@ impl Inner {
     /// Gives up the lock, once all that works on the folder is done.
     async fn close(self: &Arc<Self>) -> Result<()> {
         let inner = self.clone();
-        let close = move || inner.lock.write().unwrap_or_else(PoisonError::into_inner).take();
+        let close = move || {
+            let mut lock = inner.lock.write().unwrap_or_else(PoisonError::into_inner);
+            if lock.is_some()
+                && let Err(error) = inner.leave()
+            {
+                tracing::warn!(%error, "what is known of the folder was not written");
+            }
+            lock.take()
+        };
         self.runtime.blocking(close).await.map(drop)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let state = self.state();
+        let named = state.tally.counted()?;
+        let mut usage = Usage::of_bytes(named.bytes.saturating_add(state.pending_bytes));
+        usage.blocks = Some(named.blocks.saturating_add(state.pending.len() as u64));
+        Some(usage)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -264,65 +278,6 @@ impl State {
     }
 }
 
-/// Reads how blocks are spread, or decides it for a new folder.
-fn open_sharding(files: &dyn Files, root: &Path) -> Result<Sharding> {
-    let path = root.join(layout::SHARDING);
-    match files.read(&path) {
-        Ok(text) => Sharding::parse(&String::from_utf8_lossy(&text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let sharding = Sharding::default();
-            create_durable(files, root, README, README_TEXT)?;
-            create_durable(files, root, layout::SHARDING, &format!("{sharding}\n"))?;
-            Ok(sharding)
-        }
-        Err(error) => Err(FlatError::of("read", &path)(error)),
-    }
-}
-
-/// Makes a file that is there whole or not at all.
-fn create_durable(files: &dyn Files, root: &Path, name: &str, text: &str) -> Result<()> {
-    let (path, temp) = (root.join(name), root.join(format!(".{name}.temp")));
-    let make = || {
-        ignore(files.remove(&temp), io::ErrorKind::NotFound)?;
-        files.create(&temp, text.as_bytes())?;
-        files.sync_file(&temp)?;
-        files.rename(&temp, &path)?;
-        files.sync_dir(root)
-    };
-    make().map_err(FlatError::of("write", &path))
-}
-
-/// Removes what a crash has left.
-fn clear_temp(files: &dyn Files, temp: &Path) -> Result<()> {
-    let clear = || {
-        ignore(files.create_dir(temp), io::ErrorKind::AlreadyExists)?;
-        for (name, is_dir) in files.list(temp)? {
-            if !is_dir {
-                files.remove(&temp.join(name))?;
-            }
-        }
-        Ok(())
-    };
-    clear().map_err(FlatError::of("clear", temp))
-}
-
-/// Makes durable what an earlier process named and did not live to sync: a put of it finds it here,
-/// and a flush then says that it is safe.
-fn sync_what_is_there(files: &dyn Files, root: &Path) -> Result<()> {
-    let sync = || {
-        if files.sync_all()? {
-            return Ok(());
-        }
-        for (name, is_dir) in files.list(root)? {
-            if is_dir {
-                files.sync_dir(&root.join(name))?;
-            }
-        }
-        files.sync_dir(root)
-    };
-    sync().map_err(FlatError::of("sync", root))
-}
-
 fn ignore(result: io::Result<()>, kind: io::ErrorKind) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == kind => Ok(()),
@@ -333,16 +288,11 @@ fn ignore(result: io::Result<()>, kind: io::ErrorKind) -> io::Result<()> {
 #[async_trait]
 impl Blockstore for FlatStore {
     async fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
-        let asked = cids.to_vec();
-        match self.blocking(move |inner| inner.get_many(&asked)).await {
-            Ok(found) => found,
-            Err(error) => cids.iter().map(|_| Err(error.clone())).collect(),
-        }
+        self.in_shares(cids, Inner::get).await
     }
 
     async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
-        let asked = cids.to_vec();
-        self.blocking(move |inner| inner.sizes(&asked)).await?
+        self.in_shares(cids, Inner::size).await.into_iter().collect()
     }
 
     async fn put_many(&self, blocks: &[Block]) -> Result<()> {
@@ -364,11 +314,17 @@ impl Blockstore for FlatStore {
     }
 
     fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {
-        read::list(self.0.clone())
+        list::list(self.0.clone())
     }
 
     async fn flush(&self) -> Result<()> {
         commit::flush(&self.0).await
+    }
+
+    /// Known where the store has made the folder, or was closed, or a listing has come to its end
+    /// since. The blocks are counted, and not what a file takes on disk.
+    async fn usage(&self) -> Result<Option<Usage>> {
+        Ok(self.0.usage())
     }
 
     async fn close(&self) -> Result<()> {

@@ -9,7 +9,7 @@ use std::{
 
 use ipfs_traits::{Error, Multihash, Result};
 
-use super::{FlatError, Inner, ignore};
+use super::{FlatError, Inner, Pending, ignore};
 
 /// From so many files on, one call that syncs the whole file system is faster than one for each.
 /// For fewer, what other programs have written since the last sync would cost more.
@@ -32,6 +32,7 @@ pub(super) async fn flush(inner: &Arc<Inner>) -> Result<()> {
 struct Batch {
     blocks: Vec<(Multihash, u64)>,
     changed: BTreeSet<PathBuf>,
+    unsynced: BTreeSet<PathBuf>,
     changes: u64,
 }
 
@@ -50,6 +51,8 @@ impl Inner {
         }
         let mut state = self.state();
         state.durable = state.durable.max(batch.changes);
+        drop(state);
+        self.checkpoint();
         Ok(())
     }
 
@@ -62,7 +65,8 @@ impl Inner {
         // In the order in which they were put, the same in each run.
         blocks.sort_unstable_by_key(|(_, temp)| *temp);
         let changed = std::mem::take(&mut state.changed);
-        Ok(Batch { blocks, changed, changes: state.changes })
+        let unsynced = std::mem::take(&mut state.unsynced);
+        Ok(Batch { blocks, changed, unsynced, changes: state.changes })
     }
 
     /// From now on the store only reads: after a failed sync a later one may succeed without the
@@ -76,8 +80,8 @@ impl Inner {
         if whole && self.sync_all()? {
             return Ok(());
         }
-        for (_, temp) in &batch.blocks {
-            let path = self.temp_path(*temp);
+        let new = batch.blocks.iter().map(|(_, temp)| self.temp_path(*temp));
+        for path in new.chain(batch.unsynced.iter().cloned()) {
             // One that is gone was deleted meanwhile.
             ignore(self.files.sync_file(&path), io::ErrorKind::NotFound)
                 .map_err(FlatError::of("sync", &path))?;
@@ -99,9 +103,11 @@ impl Inner {
             if state.pending.get(hash).is_none_or(|pending| pending.temp != *temp) {
                 continue;
             }
-            let path = self.temp_path(*temp);
+            let (path, before) = (self.temp_path(*temp), self.files.len(&file).ok());
             self.files.rename(&path, &file).map_err(FlatError::of("name", &file))?;
-            state.forget(hash);
+            if let Some(Pending { len, .. }) = state.forget(hash) {
+                state.tally.named(&directory, len, before);
+            }
             batch.changed.insert(self.root.join(directory));
         }
         Ok(())
@@ -115,6 +121,7 @@ impl Inner {
         match self.files.create_dir(&path) {
             Ok(()) => {
                 changed.insert(self.root.clone());
+                self.state().tally.directory_made(name);
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(FlatError::of("make", &path)(error)),

@@ -32,14 +32,15 @@ impl Default for Sharding {
 }
 
 impl Sharding {
-    /// More characters would give every block a directory of its own.
-    const MAX_CHARS: usize = 8;
+    /// No file system takes longer names of directories.
+    const MAX_CHARS: usize = 255;
 
     /// Reads what [`Display`](fmt::Display) writes: `/repo/flatfs/shard/v1/next-to-last/2`.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] for anything else, [`Error::Newer`] for a version beyond 1.
+    /// [`Error::Malformed`] for anything else, 0 characters and more than 255 among it;
+    /// [`Error::Newer`] for a version beyond 1.
     pub fn parse(text: &str) -> Result<Self> {
         const WHAT: &str = "SHARDING file";
         let bad = |reason: &'static str| Error::malformed(WHAT, reason);
@@ -51,20 +52,31 @@ impl Sharding {
         let mut next = || parts.next().unwrap_or_default();
         let (version, function, chars) = (next(), next(), next());
         match version.strip_prefix('v').and_then(|version| version.parse().ok()) {
-            Some(1) => {}
-            Some(found) => return Err(Error::Newer { what: WHAT, found, known: 1 }),
-            None => return Err(bad("it has no version")),
+            Some(1) if version == "v1" => {}
+            Some(found) if found > 1 => {
+                return Err(Error::Newer { what: WHAT, found, known: 1 });
+            }
+            _ => return Err(bad("it has no version")),
         }
-        let chars = chars.parse().ok().filter(|chars| (1..=Self::MAX_CHARS).contains(chars));
-        let chars = chars.ok_or_else(|| bad("its number of characters is not 1 to 8"))?;
+        let chars = chars.parse().map_err(|_| bad("it has no number of characters"))?;
         if parts.next().is_some() {
             return Err(bad("something follows it"));
         }
-        match function {
-            "prefix" => Ok(Self::Prefix(chars)),
-            "suffix" => Ok(Self::Suffix(chars)),
-            "next-to-last" => Ok(Self::NextToLast(chars)),
-            _ => Err(bad("its function is unknown")),
+        let sharding = match function {
+            "prefix" => Self::Prefix(chars),
+            "suffix" => Self::Suffix(chars),
+            "next-to-last" => Self::NextToLast(chars),
+            _ => return Err(bad("its function is unknown")),
+        };
+        sharding.check().map_err(bad)
+    }
+
+    /// The same, if directories can be named so.
+    pub(super) fn check(self) -> Result<Self, &'static str> {
+        let (Self::Prefix(chars) | Self::Suffix(chars) | Self::NextToLast(chars)) = self;
+        match (1..=Self::MAX_CHARS).contains(&chars) {
+            true => Ok(self),
+            false => Err("its number of characters is not 1 to 255"),
         }
     }
 
@@ -74,7 +86,8 @@ impl Sharding {
         let (part, chars) = match self {
             Self::Prefix(chars) => {
                 let part: String = key.chars().take(chars).collect();
-                return format!("{part:_<chars$}");
+                let padding = padding(&part, chars);
+                return part + &padding;
             }
             Self::Suffix(chars) => (key, chars),
             Self::NextToLast(chars) => {
@@ -82,8 +95,14 @@ impl Sharding {
             }
         };
         let from = part.len().saturating_sub(chars);
-        format!("{:_>chars$}", part.get(from..).unwrap_or(""))
+        let part = part.get(from..).unwrap_or("");
+        padding(part, chars) + part
     }
+}
+
+/// What a part lacks to have so many characters, which is nothing beyond those that may be.
+fn padding(part: &str, chars: usize) -> String {
+    "_".repeat(chars.min(Sharding::MAX_CHARS).saturating_sub(part.len()))
 }
 
 impl fmt::Display for Sharding {
@@ -107,11 +126,18 @@ pub(super) fn file_name(key: &str) -> String {
     format!("{key}{SUFFIX}")
 }
 
-/// The block that a file of this name holds; `None` for files that are none of ours.
-pub(super) fn parse_file_name(name: &str) -> Option<Multihash> {
-    let bytes = BASE32_NOPAD.decode(name.strip_suffix(SUFFIX)?.as_bytes()).ok()?;
+/// The block that a file of this name in this directory holds; `None` for files that are none of
+/// ours: those with other names, and those in a directory in which nobody looks for them.
+pub(super) fn parse_file_name(
+    name: &str,
+    directory: &str,
+    sharding: Sharding,
+) -> Option<Multihash> {
+    let key = name.strip_suffix(SUFFIX)?;
+    let bytes = BASE32_NOPAD.decode(key.as_bytes()).ok()?;
     let (hash, used) = read_multihash(&bytes).ok()?;
-    (used == bytes.len()).then_some(hash)
+    let found = used == bytes.len() && sharding.directory(key) == directory;
+    found.then_some(hash)
 }
 
 #[cfg(test)]
@@ -120,9 +146,15 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for sharding in [Sharding::Prefix(1), Sharding::Suffix(8), Sharding::NextToLast(2)] {
+        for sharding in [Sharding::Prefix(1), Sharding::Suffix(255), Sharding::NextToLast(2)] {
             assert_eq!(Sharding::parse(&sharding.to_string()).unwrap(), sharding);
         }
+        for other in ["v1/prefix/0", "v1/prefix/256", "v1/prefix/-1", "v1/prefix", "v01/prefix/1"] {
+            let parsed = Sharding::parse(&format!("/repo/flatfs/shard/{other}"));
+            assert!(matches!(parsed, Err(Error::Malformed { .. })), "{other}: {parsed:?}");
+        }
+        // Nobody is asked whether it can be before this one is made.
+        assert_eq!(Sharding::Suffix(usize::MAX).directory("AB").len(), 255);
         assert_eq!(Sharding::default().to_string(), "/repo/flatfs/shard/v1/next-to-last/2");
     }
 
@@ -130,10 +162,14 @@ mod tests {
     fn file_names_that_are_not_ours_are_told_apart() {
         let hash = Multihash::wrap(0x12, &[7; 32]).unwrap();
         let name = file_name(&key(&hash));
-        assert_eq!(parse_file_name(&name), Some(hash));
+        let sharding = Sharding::default();
+        let directory = sharding.directory(&key(&hash));
+        let parse = |name: &str| parse_file_name(name, &directory, sharding);
+        assert_eq!(parse(&name), Some(hash));
         for other in ["", ".data", "x.data", "put-123", &name.to_lowercase(), &name[1..]] {
-            assert_eq!(parse_file_name(other), None, "{other}");
+            assert_eq!(parse(other), None, "{other}");
         }
-        assert_eq!(parse_file_name(&format!("AA{name}")), None);
+        assert_eq!(parse(&format!("AA{name}")), None);
+        assert_eq!(parse_file_name(&name, "XX", sharding), None);
     }
 }

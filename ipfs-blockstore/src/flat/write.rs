@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use ipfs_traits::{Block, Cid, Multihash, Result};
 
-use super::{FlatError, FlatStore, Inner, Pending, commit, ignore};
+use super::{FlatError, FlatStore, Inner, Pending, Trust, commit, ignore};
 
 /// How much waits for a commit.
 pub(super) enum Backlog {
@@ -31,7 +31,8 @@ impl Inner {
             self.put(block)?;
         }
         let mut state = self.state();
-        let (count, bytes) = (state.pending.len(), state.pending_bytes);
+        let count = state.pending.len() + state.unsynced.len();
+        let bytes = state.pending_bytes;
         if count >= FULL_BLOCKS || bytes >= FULL_BYTES {
             return Ok(Backlog::Full);
         }
@@ -46,8 +47,7 @@ impl Inner {
     fn put(&self, block: &Block) -> Result<()> {
         let (hash, len) = (block.hash(), block.len() as u64);
         let Some(temp) = self.reserve(hash)? else { return Ok(()) };
-        // A file of another length is a torn one, which an earlier owner of the folder left.
-        if self.files.len(&self.place(hash).1).is_ok_and(|stored| stored == len) {
+        if self.is_there(block) {
             return Ok(());
         }
         let path = self.temp_path(temp);
@@ -66,6 +66,25 @@ impl Inner {
             self.remove_temp(other.temp)?;
         }
         Ok(())
+    }
+
+    /// Whether a file with the block's name holds it, so that nothing has to be written. One that an
+    /// earlier owner of the folder has left torn does not.
+    fn is_there(&self, block: &Block) -> bool {
+        let file = self.place(block.hash()).1;
+        if !self.files.len(&file).is_ok_and(|stored| stored == block.len() as u64) {
+            return false;
+        }
+        if self.trust == Trust::Whole {
+            return true;
+        }
+        let same = self.files.read(&file).is_ok_and(|stored| stored == block.data()[..]);
+        if same && self.trust == Trust::Nothing {
+            let mut state = self.state();
+            state.changes += 1;
+            state.unsynced.insert(file);
+        }
+        same
     }
 
     /// A number for a new file, unless the block is waiting already.
@@ -98,9 +117,13 @@ impl Inner {
             state.changes += 1;
             self.remove_temp(pending.temp)?;
         }
+        let len = self.files.len(&file);
         match self.files.remove(&file) {
             Ok(()) => {
                 state.changes += 1;
+                if let Ok(len) = len {
+                    state.tally.removed(&directory, len);
+                }
                 state.changed.insert(self.root.join(directory));
                 Ok(())
             }

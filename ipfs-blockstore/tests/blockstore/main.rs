@@ -7,6 +7,7 @@
 )]
 
 mod car;
+mod adopt;
 mod crash;
 mod datastore;
 #[path = "../support/faulty.rs"]
