@@ -1,4 +1,5 @@
-//! Stores of blocks side by side: ours, fjall with its values apart, and a file for each block.
+//! Stores of blocks side by side: ours (a pack, or files in Kubo's layout), fjall with its values
+//! apart, and a file for each block. `.ci/peers/flatfs` does the same with Kubo's own store.
 //!
 //! `store-compare NAME FOLDER BYTES COUNT BATCH` puts so many blocks of so many bytes, durably after
 //! each batch, then reads, looks for what is absent, lists, deletes half and gives the space back.
@@ -12,7 +13,7 @@ use std::{
 };
 
 use futures::TryStreamExt;
-use ipfs_blockstore::{Blockstore, PackStore};
+use ipfs_blockstore::{Blockstore, FlatStore, PackStore};
 use ipfs_core::{Block, Cid, HashTable, TokioRuntime};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -31,13 +32,17 @@ trait Candidate {
     fn compact(&mut self) -> Result<()>;
 }
 
-struct Ours(PackStore, tokio::runtime::Runtime);
+struct Ours(Arc<dyn Blockstore>, tokio::runtime::Runtime);
 
 impl Ours {
-    fn open(folder: &Path) -> Result<Self> {
+    fn open(name: &str, folder: &Path) -> Result<Self> {
         let tokio = tokio::runtime::Runtime::new()?;
         let store = tokio.block_on(async {
-            PackStore::open(folder, Arc::new(TokioRuntime::current()?)).await
+            let runtime = Arc::new(TokioRuntime::current()?);
+            ipfs_traits::Result::<Arc<dyn Blockstore>>::Ok(match name {
+                "flat" => Arc::new(FlatStore::open(folder, runtime).await?),
+                _ => Arc::new(PackStore::open(folder, runtime).await?),
+            })
         })?;
         Ok(Self(store, tokio))
     }
@@ -218,7 +223,7 @@ fn main() -> Result<()> {
     let (bytes, count, batch): (usize, usize, usize) =
         (bytes.parse()?, count.parse()?, batch.parse()?);
     let mut store: Box<dyn Candidate> = match name.as_str() {
-        "ours" => Box::new(Ours::open(&folder)?),
+        "ours" | "flat" => Box::new(Ours::open(name, &folder)?),
         "fjall" => Box::new(Fjall::open(&folder)?),
         "files" => Box::new(Files(folder.clone())),
         other => return Err(format!("there is no {other}").into()),

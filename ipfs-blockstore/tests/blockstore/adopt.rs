@@ -271,16 +271,15 @@ async fn what_somebody_else_may_have_changed_is_not_believed() {
             "temp" => fs::remove_dir_all(&temp).unwrap(),
             "figure" => fs::write(&cache, "{\"diskUsage\":5}").unwrap(),
             "nonsense" => fs::write(temp.join("closed"), "1 5 5 5 5\n").unwrap(),
-            _ => fs::write(&cache, fs::read_to_string(&cache).unwrap() + &" ".repeat(2000)).unwrap(),
+            _ => {
+                fs::write(&cache, fs::read_to_string(&cache).unwrap() + &" ".repeat(2000)).unwrap()
+            }
         }
         let store = open(folder.path()).await;
         assert_eq!(usage(&store).await, None, "{change}");
         assert_eq!(store.disk_usage().is_some(), change != "long", "{change}");
         store.close().await.unwrap();
-        assert!(
-            cache.exists() || change == "long",
-            "a figure that is wrong is not left to Kubo"
-        );
+        assert!(cache.exists() || change == "long", "a figure that is wrong is not left to Kubo");
     }
 }
 
