@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use super::{Files, Lock, Open, OpenFile};
@@ -77,7 +78,7 @@ fn syncfs_tells_errors() -> bool {
 /// Unix keeps the names of a directory in the directory, which is synced like a file.
 #[cfg(unix)]
 fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    patiently(|| File::open(path))?.sync_all()
 }
 
 /// NTFS keeps the names in its journal, writes them in order, and has no call to wait for them.
@@ -86,9 +87,29 @@ fn sync_dir(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What the system says when the process, or the machine, has no more files to open.
+#[cfg(unix)]
+const TOO_MANY: [i32; 2] = [24, 23];
+#[cfg(not(unix))]
+const TOO_MANY: [i32; 1] = [4];
+
+/// Tries again for some two seconds where too many files are open: others are closed soon, and it
+/// says nothing of this one. A commit must not take it for a sync that failed.
+fn patiently<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for wait in (0..11).map(|doubled| Duration::from_millis(1 << doubled)) {
+        match open() {
+            Err(error) if error.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code)) => {
+                std::thread::sleep(wait);
+            }
+            opened => return opened,
+        }
+    }
+    open()
+}
+
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        patiently(|| fs::read(path))
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
@@ -101,7 +122,7 @@ impl Files for Disk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<(String, bool)>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(path)? {
+        for entry in patiently(|| fs::read_dir(path))? {
             let entry = entry?;
             if let Ok(name) = entry.file_name().into_string() {
                 names.push((name, entry.file_type()?.is_dir()));
@@ -115,14 +136,14 @@ impl Files for Disk {
     }
 
     fn create(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        OpenOptions::new().write(true).create_new(true).open(path)?.write_all(content)
+        let open = || OpenOptions::new().write(true).create_new(true).open(path);
+        patiently(open)?.write_all(content)
     }
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn OpenFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(how != Open::Reading).create_new(how == Open::New);
-        let file = options.open(path)?;
-        Ok(Arc::new(DiskFile(file)))
+        Ok(Arc::new(DiskFile(patiently(|| options.open(path))?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -135,7 +156,7 @@ impl Files for Disk {
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
         // Windows flushes only what was opened for writing.
-        OpenOptions::new().write(true).open(path)?.sync_data()
+        patiently(|| OpenOptions::new().write(true).open(path))?.sync_data()
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -236,6 +257,21 @@ impl OpenFile for DiskFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_many_open_files_is_waited_out() {
+        let mut calls = 0;
+        let opened = patiently(|| {
+            calls += 1;
+            match calls {
+                1 | 2 => Err(io::Error::from_raw_os_error(TOO_MANY[0])),
+                _ => Ok(calls),
+            }
+        });
+        assert_eq!(opened.unwrap(), 3);
+        let absent = patiently(|| fs::read("/nowhere/at all")).unwrap_err();
+        assert_eq!(absent.kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn does_what_its_contract_says() {

@@ -285,13 +285,16 @@ async fn a_large_folder_goes_there_and_back() {
     store.delete_many(&gone).await.unwrap();
     store.put_many(&come).await.unwrap();
     let ours = store.usage().await.unwrap().unwrap();
+    let figure_of_ours = store.disk_usage().unwrap();
     store.close().await.unwrap();
 
     let back = kubo.run(&["refs", "local"]);
     assert_eq!(back.lines().count(), local);
     assert_eq!(ours.blocks, Some(local as u64));
     kubo.run(&["repo", "verify"]);
-    // Kubo has believed the figure: it is what ours made of its own.
+    // Kubo has believed the figure, which is what ours made of its own: it writes the same one again.
+    let cache = fs::read_to_string(blocks.join("diskUsage.cache")).unwrap();
+    assert!(cache.contains(&format!(":{figure_of_ours},")), "{figure_of_ours}: {cache}");
     let moved = ours.bytes.abs_diff(usage.bytes);
     let after = figure(&kubo);
     assert!(before.abs_diff(after) <= moved + (100 << 10), "{before} then {after}");
