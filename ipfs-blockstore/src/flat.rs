@@ -180,7 +180,8 @@ impl FlatStore {
     /// The lengths of all files and directories of the folder in bytes, about: the figure that Kubo
     /// keeps in `diskUsage.cache`, and this store with it. `None` where neither has counted.
     pub fn disk_usage(&self) -> Option<u64> {
-        self.0.state().tally.disk().map(|disk| disk.bytes)
+        let state = self.0.state();
+        state.tally.disk().map(|disk| disk.bytes.saturating_add(state.pending_bytes))
     }
 
     /// Runs `work` on the store where it may block.

@@ -11,7 +11,7 @@ use ipfs_traits::{Error, Multihash, Result};
 
 use super::{FlatError, Inner, Pending, ignore};
 
-/// From so many files on, one call that syncs the whole file system is faster than one for each.
+/// From so many files or directories on, one call that syncs the whole file system is faster than one for each.
 /// For fewer, what other programs have written since the last sync would cost more.
 const SYNC_ALL: usize = 16;
 
@@ -41,10 +41,9 @@ impl Inner {
         // Whoever waited for the commit before may have gone, and left it running.
         let _running = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = self.begin()?;
-        let whole = batch.blocks.len() >= SYNC_ALL;
-        self.sync_contents(&batch, whole).map_err(|error| self.fail(error))?;
+        self.sync_contents(&batch).map_err(|error| self.fail(error))?;
         let named = self.give_names(&mut batch);
-        if let Err(error) = named.and_then(|()| self.sync_names(&batch, whole)) {
+        if let Err(error) = named.and_then(|()| self.sync_names(&batch)) {
             // What was changed is not durable yet, and must be synced by the next commit.
             self.state().changed.append(&mut batch.changed);
             return Err(error);
@@ -76,8 +75,9 @@ impl Inner {
     }
 
     /// Syncs the files that have no name yet.
-    fn sync_contents(&self, batch: &Batch, whole: bool) -> Result<()> {
-        if whole && self.sync_all()? {
+    fn sync_contents(&self, batch: &Batch) -> Result<()> {
+        let files = batch.blocks.len() + batch.unsynced.len();
+        if files >= SYNC_ALL && self.sync_all()? {
             return Ok(());
         }
         let new = batch.blocks.iter().map(|(_, temp)| self.temp_path(*temp));
@@ -130,8 +130,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Syncs the directories whose names have changed.
-    fn sync_names(&self, batch: &Batch, whole: bool) -> Result<()> {
+    /// Syncs the directories whose names have changed: those that were only deleted from, too.
+    fn sync_names(&self, batch: &Batch) -> Result<()> {
+        let whole = batch.changed.len() >= SYNC_ALL;
         let synced = if whole && self.sync_all().map_err(|error| self.fail(error))? {
             Ok(())
         } else {

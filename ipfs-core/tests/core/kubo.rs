@@ -285,8 +285,8 @@ async fn a_large_folder_goes_there_and_back() {
     store.delete_many(&gone).await.unwrap();
     store.put_many(&come).await.unwrap();
     let ours = store.usage().await.unwrap().unwrap();
-    let figure_of_ours = store.disk_usage().unwrap();
     store.close().await.unwrap();
+    let figure_of_ours = store.disk_usage().unwrap();
 
     let back = kubo.run(&["refs", "local"]);
     assert_eq!(back.lines().count(), local);
