@@ -264,9 +264,14 @@ fn main() -> Result<()> {
         store.delete(some)?;
     }
     rate("delete half, by 1000", half.len(), 0, start.elapsed().as_secs_f64());
-    let start = Instant::now();
-    store.compact()?;
-    rate("compact", count - half.len(), bytes, start.elapsed().as_secs_f64());
+    if matches!(name.as_str(), "flat" | "files") {
+        // There is nothing to do: a file that is removed takes no more room.
+        println!("compact | - | -");
+    } else {
+        let start = Instant::now();
+        store.compact()?;
+        rate("compact", count - half.len(), bytes, start.elapsed().as_secs_f64());
+    }
     let left = (count - half.len()) * bytes;
     println!("on disk then | {:.2} of the data | -", on_disk(&folder) as f64 / left as f64);
     Ok(())
