@@ -24,4 +24,5 @@ mod reference;
 mod refused;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
+mod usage;
 mod wrap;
