@@ -6,8 +6,8 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
-mod car;
 mod adopt;
+mod car;
 mod crash;
 mod datastore;
 #[path = "../support/faulty.rs"]
