@@ -213,6 +213,8 @@ impl Inner {
             file => file,
         };
         let file = file.map_err(file_error("open", &path))?;
+        // Whoever made it may not have lived to sync its name.
+        files.sync_dir(folder_of(&path)).map_err(file_error("sync", &path))?;
         let resumed = resume::resume(file.clone(), &path, &options.hashes)?;
         let roots: Vec<Cid> = resumed.car.roots.roots().collect();
         if !options.roots.is_empty() && options.roots != roots {
@@ -271,20 +273,24 @@ fn beside(path: &Path, before: &str, behind: &str) -> PathBuf {
     path.with_file_name(format!("{before}{name}{behind}"))
 }
 
-/// Makes an archive without blocks, whole and durable before it has its name.
+fn folder_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+/// Makes an archive without blocks, whole and durable before it has its name; the name is the
+/// caller's to sync.
 fn create(files: &dyn Files, path: &Path, roots: &[Cid]) -> Result<()> {
     let temp = beside(path, ".new.", "");
     let header = v2::Header { data_offset: v2::START, ..v2::Header::default() };
     let content = [&PRAGMA[..], &header.encode(), &car::header(roots)].concat();
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let make = || {
         match files.remove(&temp) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => files.create(&temp, &content)?,
         }
         files.sync_file(&temp)?;
-        files.rename(&temp, path)?;
-        files.sync_dir(parent.unwrap_or(Path::new(".")))
+        files.rename(&temp, path)
     };
     make().map_err(file_error("make", path))
 }
