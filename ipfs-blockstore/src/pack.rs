@@ -121,8 +121,9 @@ struct Counters {
 /// Threads that read the blocks of one call at the same time.
 const READERS: usize = 4;
 
-/// Blocks that are worth a thread.
+/// Blocks that are worth a thread, to be read or to be looked up.
 const SHARE: usize = 32;
+const LOOK_UPS: usize = 256;
 
 /// Keys of the index in memory: 8 MB of them. More are written to a file.
 const TABLE: usize = 64 << 10;
@@ -204,6 +205,22 @@ impl PackStore {
             }
         };
         self.0.runtime.blocking(work).await?
+    }
+
+    /// Runs `work` on these by several threads where they are many: another one is not free. Gives
+    /// how many each was given, and what it says.
+    async fn in_shares<T: Send + 'static>(
+        &self,
+        cids: &[Cid],
+        least: usize,
+        work: fn(&Inner, &[Cid]) -> Result<Vec<T>, PackError>,
+    ) -> Vec<(usize, Result<Vec<T>>)> {
+        let threads = (cids.len() / least).clamp(1, READERS);
+        let shares = cids.chunks(cids.len().div_ceil(threads).max(1)).map(|share| async move {
+            let asked = share.to_vec();
+            (share.len(), self.blocking(move |inner| work(inner, &asked)).await)
+        });
+        future::join_all(shares).await
     }
 }
 
@@ -299,16 +316,12 @@ fn check_version(files: &dyn Files, root: &Path) -> Result<(), PackError> {
 #[async_trait]
 impl Blockstore for PackStore {
     async fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
-        // Few are read by one thread: another one is not free.
-        let readers = (cids.len() / SHARE).clamp(1, READERS);
-        let shares = cids.chunks(cids.len().div_ceil(readers).max(1)).map(|share| async {
-            let asked = share.to_vec();
-            match self.blocking(move |inner| Ok(inner.get_many(&asked))).await {
-                Ok(found) => found,
-                Err(error) => share.iter().map(|_| Err(error.clone())).collect(),
-            }
+        let shares = self.in_shares(cids, SHARE, |inner, share| Ok(inner.get_many(share))).await;
+        let answers = shares.into_iter().map(|(len, found)| match found {
+            Ok(found) => found,
+            Err(error) => vec![Err(error); len],
         });
-        future::join_all(shares).await.concat()
+        answers.collect::<Vec<_>>().concat()
     }
 
     async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
@@ -324,8 +337,12 @@ impl Blockstore for PackStore {
     }
 
     async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
-        let cids = cids.to_vec();
-        self.blocking(move |inner| inner.delete_many(&cids)).await?;
+        let seen = self.0.log().changes;
+        let shares = self.in_shares(cids, LOOK_UPS, Inner::places).await;
+        let places: Vec<Vec<_>> =
+            shares.into_iter().map(|(_, places)| places).collect::<Result<_>>()?;
+        let (cids, places) = (cids.to_vec(), places.concat());
+        self.blocking(move |inner| inner.delete_many(&cids, places, seen)).await?;
         self.compact_when_due();
         self.settle(write::Backlog::Small).await
     }

@@ -19,8 +19,7 @@ const PAGE: usize = 1024;
 
 impl Inner {
     pub(super) fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
-        let keys: Vec<Multihash> = cids.iter().map(|cid| *cid.hash()).collect();
-        let places = match self.index.get_many(&keys) {
+        let places = match self.places(cids) {
             Ok(places) => places,
             Err(error) => {
                 let error = Error::from(error);
@@ -62,9 +61,11 @@ impl Inner {
     }
 
     pub(super) fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>, PackError> {
-        let keys: Vec<Multihash> = cids.iter().map(|cid| *cid.hash()).collect();
-        let places = self.index.get_many(&keys)?.into_iter();
-        Ok(places.map(|place| place.map(|place| place.len.into())).collect())
+        Ok(self
+            .places(cids)?
+            .into_iter()
+            .map(|place| place.map(|place| place.len.into()))
+            .collect())
     }
 }
 

@@ -84,11 +84,25 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn delete_many(&self, cids: &[Cid]) -> Result<(), PackError> {
-        let keys: Vec<Multihash> = cids.iter().map(|cid| *cid.hash()).collect();
+    /// Where blocks lie.
+    pub(super) fn places(&self, cids: &[Cid]) -> Result<Vec<Option<Place>>, PackError> {
+        self.index.get_many(&cids.iter().map(|cid| *cid.hash()).collect::<Vec<_>>())
+    }
+
+    /// Deletes blocks that lay at these places when so many changes had been made.
+    pub(super) fn delete_many(
+        &self,
+        cids: &[Cid],
+        mut places: Vec<Option<Place>>,
+        seen: u64,
+    ) -> Result<(), PackError> {
         let mut log = self.log();
         log.check()?;
-        let places = self.index.get_many(&keys)?;
+        if log.changes != seen {
+            // Others have put or deleted meanwhile, or moved them.
+            places = self.places(cids)?;
+        }
+        let keys = cids.iter().map(|cid| *cid.hash());
         let found = std::iter::zip(keys, places).filter_map(|(key, place)| Some((key, place?)));
         let mut dead: Vec<(Multihash, Place)> = found.collect();
         dead.sort_unstable_by_key(|(_, place)| (place.segment, place.offset));

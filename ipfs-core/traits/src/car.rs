@@ -40,11 +40,10 @@ pub const MAX_HEADER: usize = 1 << 20;
 /// # Ok::<(), ipfs_traits::Error>(())
 /// ```
 pub fn section_head(cid: &Cid, len: usize) -> Vec<u8> {
-    let cid = cid.to_bytes();
-    let body = cid.len() + len;
-    let mut head = Vec::with_capacity(varint::len(body as u64) + cid.len());
-    varint::write(body as u64, &mut head);
-    head.extend(cid);
+    let body = (cid.encoded_len() + len) as u64;
+    let mut head = Vec::with_capacity(varint::len(body) + cid.encoded_len());
+    varint::write(body, &mut head);
+    cid.write_bytes(&mut head).expect("a vector takes all that is written to it");
     head
 }
 

@@ -158,18 +158,20 @@ impl Index {
             let found: Vec<_> = keys.iter().map(|key| state.recent(key)).collect();
             (found, state.runs.clone())
         };
-        // In the order in which they lie, so that neighbours share a page.
         let missing = (0..keys.len()).filter(|&i| found[i].is_none());
         let mut missing: Vec<(usize, u64)> = missing.map(|i| (i, fingerprint(&keys[i]))).collect();
-        missing.sort_unstable_by(|(a, _), (b, _)| keys[*a].cmp(&keys[*b]));
         let mut last = LastPage::none();
         for run in &runs {
-            for (i, fingerprint) in &missing {
-                if run.may_hold(*fingerprint) {
-                    found[*i] = run.get(&keys[*i], &mut last)?;
-                }
+            let may_hold = missing.iter().filter(|(_, print)| run.may_hold(*print));
+            let mut asked: Vec<usize> = may_hold.map(|(i, _)| *i).collect();
+            // In the order in which they lie, so that neighbours share a page.
+            asked.sort_unstable_by(|a, b| keys[*a].cmp(&keys[*b]));
+            for &i in &asked {
+                found[i] = run.get(&keys[i], &mut last)?;
             }
-            missing.retain(|(i, _)| found[*i].is_none());
+            if !asked.is_empty() {
+                missing.retain(|(i, _)| found[*i].is_none());
+            }
         }
         Ok(found.into_iter().map(Option::flatten).collect())
     }
@@ -181,8 +183,10 @@ impl Index {
 
     /// Sets the table aside to be written. It and what is older hold all up to the checkpoint.
     pub(super) fn freeze(&self, checkpoint: Checkpoint) {
+        // The next one grows as far as this one did.
+        let next = Table::with_capacity_and_hasher(self.table_len(), Keyed::default());
         let mut state = self.write();
-        let table = std::mem::take(&mut state.table);
+        let table = std::mem::replace(&mut state.table, next);
         state.frozen.insert(0, (Arc::new(table), checkpoint));
     }
 
