@@ -244,6 +244,41 @@ async fn limits_are_told_before_anything_is_stored() {
     assert!(matches!(refused, Err(Error::UnknownHash(_))), "{refused:?}");
 }
 
+/// What looks like the mark of a dead section would not be there when the archive is opened again.
+#[tokio::test]
+async fn a_block_that_looks_dead_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = open(&folder.path().join("some.car")).await.unwrap();
+    for data in ["dead CAR section", "dead CAR section and more", "dead", ""] {
+        let hash = hashes().hash(codes::SHA2_256, data.as_bytes()).unwrap().truncate(20);
+        let block = Block::trusted(Cid::new_v1(codes::RAW, hash), data.into());
+        let refused = archive.put(block.clone()).await;
+        assert!(matches!(refused, Err(Error::Unsupported(_))), "{data}: {refused:?}");
+        assert!(!archive.has(block.cid()).await.unwrap());
+        // Only such a short digest makes it look so.
+        archive.put(raw(data)).await.unwrap();
+    }
+}
+
+/// Where a length is damaged, whole sections are searched for; one who makes every place look like
+/// the beginning of a long one must not keep us hashing.
+#[tokio::test]
+async fn a_search_for_sections_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("some.car");
+    let mut file = unfinished(&path, &[raw("a")]).await;
+    // Each says to be a section of all that is behind it.
+    let all = 1 << 20;
+    let head = ipfs_traits::car::section_head(raw("never").cid(), 60_000);
+    while file.len() < all {
+        file.extend(&head);
+    }
+    fs::write(&path, &file).unwrap();
+    let error = open(&path).await.unwrap_err();
+    assert!(matches!(error, Error::Limit { .. }), "{error:?}");
+    assert!(fs::read(&path).unwrap() == file);
+}
+
 /// Archives that go-car wrote, with padding and indexes of its own, are gone on with.
 #[tokio::test]
 async fn archives_of_others_are_gone_on_with() {
