@@ -256,7 +256,7 @@ impl Inner {
 
     /// The directory of a block, and its file there.
     fn place(&self, hash: &Multihash) -> (String, PathBuf) {
-        let key = layout::key(hash);
+        let key = crate::key::of(hash);
         let directory = self.sharding.directory(&key);
         let file = self.root.join(&directory).join(layout::file_name(&key));
         (directory, file)

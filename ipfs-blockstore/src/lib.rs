@@ -22,6 +22,7 @@
 pub mod car;
 pub mod files;
 pub mod flat;
+mod key;
 pub mod pack;
 mod redb;
 pub mod reference;

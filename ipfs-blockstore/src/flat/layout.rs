@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use data_encoding::BASE32_NOPAD;
-use ipfs_traits::{Error, Multihash, Result, read_multihash};
+use ipfs_traits::{Error, Multihash, Result};
 
 /// The file that says how blocks are spread over directories.
 pub(super) const SHARDING: &str = "SHARDING";
@@ -116,11 +115,6 @@ impl fmt::Display for Sharding {
     }
 }
 
-/// The key of a block: its multihash in uppercase base32 without padding.
-pub(super) fn key(hash: &Multihash) -> String {
-    BASE32_NOPAD.encode(&hash.to_bytes())
-}
-
 /// The name of the file of a key.
 pub(super) fn file_name(key: &str) -> String {
     format!("{key}{SUFFIX}")
@@ -134,10 +128,7 @@ pub(super) fn parse_file_name(
     sharding: Sharding,
 ) -> Option<Multihash> {
     let key = name.strip_suffix(SUFFIX)?;
-    let bytes = BASE32_NOPAD.decode(key.as_bytes()).ok()?;
-    let (hash, used) = read_multihash(&bytes).ok()?;
-    let found = used == bytes.len() && sharding.directory(key) == directory;
-    found.then_some(hash)
+    crate::key::parse(key.as_bytes()).filter(|_| sharding.directory(key) == directory)
 }
 
 #[cfg(test)]
@@ -161,9 +152,9 @@ mod tests {
     #[test]
     fn file_names_that_are_not_ours_are_told_apart() {
         let hash = Multihash::wrap(0x12, &[7; 32]).unwrap();
-        let name = file_name(&key(&hash));
+        let name = file_name(&crate::key::of(&hash));
         let sharding = Sharding::default();
-        let directory = sharding.directory(&key(&hash));
+        let directory = sharding.directory(&crate::key::of(&hash));
         let parse = |name: &str| parse_file_name(name, &directory, sharding);
         assert_eq!(parse(&name), Some(hash));
         for other in ["", ".data", "x.data", "put-123", &name.to_lowercase(), &name[1..]] {

@@ -1,10 +1,8 @@
 //! What is written down of a reference.
 
-use data_encoding::BASE32_NOPAD;
 use ipfs_traits::{
     AddressFilter, Error, Multihash, Result, limits,
     protobuf::{Fields, write_bytes, write_varint},
-    read_multihash,
 };
 
 use super::paths;
@@ -111,14 +109,12 @@ pub(super) fn check_url(url: &str) -> Result<()> {
 
 /// The key of the record of a block, as Kubo spells it.
 pub(super) fn key(hash: &Multihash) -> Vec<u8> {
-    format!("{PREFIX}{}", BASE32_NOPAD.encode(&hash.to_bytes())).into_bytes()
+    format!("{PREFIX}{}", crate::key::of(hash)).into_bytes()
 }
 
 /// The block whose record has this key; `None` for keys that are none of ours.
 pub(super) fn parse_key(key: &[u8]) -> Option<Multihash> {
-    let bytes = BASE32_NOPAD.decode(key.strip_prefix(PREFIX.as_bytes())?).ok()?;
-    let (hash, used) = read_multihash(&bytes).ok()?;
-    (used == bytes.len()).then_some(hash)
+    crate::key::parse(key.strip_prefix(PREFIX.as_bytes())?)
 }
 
 #[cfg(test)]
