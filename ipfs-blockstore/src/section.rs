@@ -31,3 +31,11 @@ impl Head {
         self.head + self.len
     }
 }
+
+/// How many bytes the section takes that begins with `bytes`, by its length alone; `None` where no
+/// section of a block that a store takes can be so long.
+pub(crate) fn framed(bytes: &[u8]) -> Option<u64> {
+    let (body, rest) = varint::read(bytes, "section").ok()?;
+    let most = (limits::MAX_STORED_BLOCK + limits::MAX_CID) as u64;
+    (1..=most).contains(&body).then(|| (bytes.len() - rest.len()) as u64 + body)
+}

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     files::OpenFile,
-    section::{Head, MAX_HEAD},
+    section::{Head, MAX_HEAD, framed},
 };
 
 /// Bytes that are read at once when a file is gone through.
@@ -137,6 +137,15 @@ pub(super) struct Sections<'a> {
 impl Sections<'_> {
     /// The next section and where it begins; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<(u64, Head)>> {
+        match self.next_framed()? {
+            Some((offset, Some(head))) => Ok(Some((offset, head))),
+            Some((offset, None)) => Err(no_section(offset)),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`next`](Self::next), but of a section whose length alone can be right there is no head.
+    pub(super) fn next_framed(&mut self) -> Result<Option<(u64, Option<Head>)>> {
         let (offset, len) = (self.at, self.car.len());
         if offset >= len {
             return Ok(None);
@@ -144,12 +153,17 @@ impl Sections<'_> {
         let most = (len - offset).min(MAX_HEAD as u64) as usize;
         let bytes = self.window.get(self.car.data.start + offset, most)?;
         let head = Head::parse(bytes).filter(|head| self.car.holds(offset, head));
-        let head = head.ok_or_else(|| {
-            Error::malformed(WHAT, format!("what stands at {offset} is no section, or cut off"))
-        })?;
-        self.at += head.section() as u64;
+        let all = match &head {
+            Some(head) => Some(head.section() as u64),
+            None => framed(bytes).filter(|all| *all <= len - offset),
+        };
+        self.at += all.ok_or_else(|| no_section(offset))?;
         Ok(Some((offset, head)))
     }
+}
+
+fn no_section(offset: u64) -> Error {
+    Error::malformed(WHAT, format!("what stands at {offset} is no section, or cut off"))
 }
 
 /// A part of a file that was read at once.

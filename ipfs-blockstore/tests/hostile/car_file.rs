@@ -109,7 +109,7 @@ fn append(input: &[u8]) {
         after.remove(block.hash());
     }
     assert!(before == after, "what was there is there still");
-    drop(again);
+    run(again.close()).unwrap();
     // What was closed is an archive that anybody reads, but for what nobody hashed when it came.
     let closed = files.read(Path::new(PATH)).unwrap();
     let mut options = ReadOptions::default();

@@ -1,14 +1,20 @@
 //! Writing to the file: sections at its end, dead marks where they stand, the index and the header.
 
-use std::{collections::HashSet, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use ipfs_traits::{Block, Cid, Error, Multihash, Result, car};
 
 use super::{Inner, Section, dead};
-use crate::car::{
-    file_error,
-    index::{Builder, IndexKind},
-    v2::{self, PRAGMA},
+use crate::{
+    car::{
+        file_error,
+        index::{Builder, IndexKind},
+        v2::{self, PRAGMA},
+    },
+    files::OpenFile,
 };
 
 /// Sections below this are copied together for one write; larger ones are written as they are.
@@ -26,6 +32,8 @@ pub(super) struct Log {
     pub(super) finished: bool,
     /// Whether sections are there that no index names: dead ones, and those of identity CIDs.
     pub(super) unlisted: bool,
+    /// Further sections of blocks that are there more than once: a delete is one of all of them.
+    pub(super) others: HashMap<Multihash, Vec<Section>>,
     /// Bytes of the blocks that are there.
     pub(super) bytes: u64,
     /// Counts what was put and deleted, and how much of it is durable.
@@ -130,7 +138,10 @@ impl Inner {
             log.bytes -= u64::from(section.len);
             log.changes += 1;
             log.unlisted = true;
-            self.mark_dead(&section).map_err(|error| log.fail(error))?;
+            let others = log.others.remove(cid.hash()).unwrap_or_default();
+            for section in others.iter().chain([&section]) {
+                self.mark_dead(section).map_err(|error| log.fail(error))?;
+            }
         }
         Ok(())
     }
@@ -152,10 +163,8 @@ impl Inner {
         if !log.finished {
             return Ok(());
         }
-        let header = v2::Header { data_offset: self.start, ..v2::Header::default() };
         let unfinish = || {
-            self.file.write_at(&header.encode(), PRAGMA.len() as u64)?;
-            self.file.sync()?;
+            unfinish(&*self.file, self.start)?;
             self.file.set_len(log.end)
         };
         unfinish().map_err(file_error("write", &self.path)).map_err(|error| log.fail(error))?;
@@ -193,6 +202,13 @@ impl Inner {
         log.finished = true;
         Ok(())
     }
+}
+
+/// Makes a header durable that says that the archive is not finished.
+pub(super) fn unfinish(file: &dyn OpenFile, data_offset: u64) -> io::Result<()> {
+    let header = v2::Header { data_offset, ..v2::Header::default() };
+    file.write_at(&header.encode(), PRAGMA.len() as u64)?;
+    file.sync()
 }
 
 /// Bytes of the length that a section begins with.

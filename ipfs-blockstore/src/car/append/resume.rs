@@ -2,9 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
-use ipfs_traits::{Bytes, Error, HashTable, Result, codes, limits, varint};
+use ipfs_traits::{Bytes, Error, HashTable, Result, codes, varint};
 
-use super::{Found, Section, data_of, dead, log::Log};
+use super::{
+    Found, Section, data_of, dead,
+    log::{self, Log},
+};
 use crate::{
     car::{
         WHAT,
@@ -12,7 +15,7 @@ use crate::{
         file_error, v2,
     },
     files::OpenFile,
-    section::{Head, MAX_HEAD},
+    section::{Head, MAX_HEAD, framed},
 };
 
 /// An archive as it is found.
@@ -47,7 +50,7 @@ pub(super) fn resume(file: Arc<dyn OpenFile>, path: &Path, hashes: &HashTable) -
     let (found, log, holes) = (Found::new(), Log::default(), Vec::new());
     let mut mending = Mending { car: &car, hashes, found, log, holes, budget: len + SEARCH };
     mending.scan()?;
-    mending.mend()?;
+    mending.mend(&header)?;
     let Mending { found, log, .. } = mending;
     Ok(Resumed { car, found, log })
 }
@@ -59,12 +62,21 @@ fn closed_at(header: &v2::Header, len: u64) -> Option<u64> {
     (exact && end <= len).then_some(end)
 }
 
-/// Takes the sections over by their heads.
+/// Takes the sections over by their heads. One that is damaged is passed over, if a whole one follows
+/// where its length leads.
 fn believe(car: &CarFile) -> Result<(Found, Log)> {
-    let (mut found, mut sections) = (Found::new(), car.sections());
+    let (mut found, mut sections, mut damaged) = (Found::new(), car.sections(), false);
     let mut log = Log::default();
     (log.end, log.finished) = (car.data.end, true);
-    while let Some((offset, head)) = sections.next()? {
+    while let Some((offset, head)) = sections.next_framed()? {
+        let Some(head) = head else {
+            if std::mem::replace(&mut damaged, true) {
+                return Err(Error::malformed(WHAT, "several sections are damaged"));
+            }
+            log.unlisted = true;
+            continue;
+        };
+        damaged = false;
         let start = match head.cid.encoded_len() {
             dead::CID => {
                 let first = Head { len: head.len.min(dead::MARK.len()), ..head };
@@ -85,8 +97,11 @@ impl Log {
             return;
         }
         match found.insert(*head.cid.hash(), Section::of(at, head)) {
-            // It is there twice: the index knows one of them.
-            Some(_) => self.unlisted = true,
+            // The index of the file knows one of them.
+            Some(other) => {
+                self.unlisted = true;
+                self.others.entry(*head.cid.hash()).or_default().push(other);
+            }
             None => self.bytes += head.len as u64,
         }
     }
@@ -111,15 +126,24 @@ struct Hole {
 }
 
 impl Hole {
-    /// The lengths of the bodies of the sections that fill it, if it is long enough.
-    fn bodies(&self) -> Option<Vec<u64>> {
+    /// What is to be written over it: bodies of sections, of which those that are too short to be
+    /// made dead have their length alone.
+    fn bodies(&self) -> Result<Vec<u64>> {
         let all = self.to - self.from;
-        if !self.framed {
-            return dead::fill(all);
+        match dead::fill(all) {
+            _ if self.framed => {
+                let len = (1..=varint::MAX_LEN as u64).find(|len| {
+                    all.checked_sub(*len).is_some_and(|body| varint::len(body) as u64 == *len)
+                });
+                Ok(len.map(|len| all - len).into_iter().collect())
+            }
+            Some(bodies) => Ok(bodies),
+            None if all > 1 => Ok(vec![all - 1]),
+            None => {
+                let reason = format!("what stands at {} is no section", self.from);
+                Err(Error::malformed(WHAT, reason))
+            }
         }
-        let len = (1..=varint::MAX_LEN as u64)
-            .find(|len| all.checked_sub(*len).is_some_and(|body| varint::len(body) as u64 == *len));
-        len.map(|len| all - len).filter(|body| *body >= dead::CID as u64).map(|body| vec![body])
     }
 }
 
@@ -156,13 +180,8 @@ impl Mending<'_> {
     /// Where the section that begins here ends by its length, if it can be one.
     fn frame(&self, window: &mut Window, at: u64) -> Result<Option<u64>> {
         let bytes = window.get(self.car.data.start + at, varint::MAX_LEN)?;
-        let Ok((body, rest)) = varint::read(bytes, WHAT) else { return Ok(None) };
-        let most = (limits::MAX_STORED_BLOCK + limits::MAX_CID) as u64;
-        if !(1..=most).contains(&body) {
-            return Ok(None);
-        }
-        let end = at + (bytes.len() - rest.len()) as u64 + body;
-        Ok((end <= self.car.len()).then_some(end))
+        let end = framed(bytes).map(|all| at + all);
+        Ok(end.filter(|end| *end <= self.car.len()))
     }
 
     /// The section that begins here, if it is whole.
@@ -194,21 +213,28 @@ impl Mending<'_> {
         Ok(None)
     }
 
-    /// Makes dead what is damaged, cuts off what is torn, and makes both durable. A hole that is too
-    /// short for a section stays.
-    fn mend(&self) -> Result<()> {
-        for hole in &self.holes {
-            let mut at = hole.from;
-            for body in hole.bodies().unwrap_or_default() {
+    /// Makes dead what is damaged, cuts off what is torn, and makes both durable.
+    fn mend(&self, header: &v2::Header) -> Result<()> {
+        // What cannot be mended is left as it is, all of it.
+        let holes = self.holes.iter().map(|hole| Ok((hole.from, hole.bodies()?)));
+        let holes = holes.collect::<Result<Vec<_>>>()?;
+        let car = self.car;
+        if *header != (v2::Header { data_offset: header.data_offset, ..v2::Header::default() }) {
+            // What it says of the data and the index is no longer true.
+            let unfinished = log::unfinish(&*car.file, header.data_offset);
+            unfinished.map_err(file_error("write", &car.path))?;
+        }
+        for (mut at, bodies) in holes {
+            for body in bodies {
                 self.kill(at, body)?;
                 at += varint::len(body) as u64 + body;
             }
         }
         let finish = || {
-            self.car.file.set_len(self.log.end)?;
-            self.car.file.sync()
+            car.file.set_len(self.log.end)?;
+            car.file.sync()
         };
-        finish().map_err(file_error("write", &self.car.path))
+        finish().map_err(file_error("write", &car.path))
     }
 
     /// Writes a dead section over what stands here.
@@ -220,7 +246,9 @@ impl Mending<'_> {
         let read = self.car.file.read_at(&mut bytes, start);
         let read = read.map_err(file_error("read", &self.car.path))?;
         bytes.truncate(read);
-        length.extend(dead::make(&bytes, self.hashes)?);
+        if body >= dead::CID as u64 {
+            length.extend(dead::make(&bytes, self.hashes)?);
+        }
         let written = self.car.file.write_at(&length, self.car.data.start + at);
         written.map_err(file_error("write", &self.car.path))
     }

@@ -279,6 +279,72 @@ async fn a_search_for_sections_is_bounded() {
     assert!(fs::read(&path).unwrap() == file);
 }
 
+/// A block that is there twice, as a crash and others can leave it, is deleted as one.
+#[tokio::test]
+async fn a_block_that_is_there_twice_is_deleted_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("some.car");
+    let blocks = [raw("a"), raw("twice"), raw("b"), raw("twice"), raw("twice")];
+    for kind in [IndexKind::Sorted, IndexKind::MultihashSorted] {
+        fs::write(&path, v2(kind, &blocks).await).unwrap();
+        let archive = open(&path).await.unwrap();
+        archive.delete(blocks[1].cid()).await.unwrap();
+        archive.flush().await.unwrap();
+        drop(archive);
+        for close in [false, true, true] {
+            let archive = open(&path).await.unwrap();
+            assert!(!archive.has(blocks[1].cid()).await.unwrap());
+            assert!(archive.has(blocks[2].cid()).await.unwrap());
+            if close {
+                archive.close().await.unwrap();
+            }
+        }
+        assert_eq!(stored(&path).await, expected([&blocks[0], &blocks[2]]));
+    }
+}
+
+/// Damage in one that was closed costs its block alone too, and a look at it changes nothing.
+#[tokio::test]
+async fn damage_in_a_closed_one_costs_its_block_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("some.car");
+    let blocks: Vec<Block> = (0..4_u8).map(|i| raw(vec![i; 60])).collect();
+    let archive = open(&path).await.unwrap();
+    archive.put_many(&blocks).await.unwrap();
+    archive.close().await.unwrap();
+    drop(archive);
+    let whole = fs::read(&path).unwrap();
+    let data = 51 + ipfs_traits::car::header(&[]).len();
+    let section = ipfs_traits::car::section_len(blocks[0].cid(), 60);
+    for at in data + section..data + 2 * section {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        let archive = open(&path).await.unwrap();
+        for (i, block) in blocks.iter().enumerate() {
+            match archive.get(block.cid()).await {
+                Ok(Some(found)) => assert_eq!(found, *block),
+                Ok(None) | Err(Error::Corrupt(_)) => assert_eq!(i, 1, "damage at {at}"),
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        archive.delete(blocks[1].cid()).await.unwrap();
+        archive.put(blocks[1].clone()).await.unwrap();
+        archive.close().await.unwrap();
+        drop(archive);
+        // A CID that is damaged may be that of another block, which is listed, and an error.
+        let mut listed = stored(&path).await;
+        for (hash, len) in expected(&blocks) {
+            assert_eq!(listed.remove(&hash), Some(len), "damage at {at}");
+        }
+        let store = CarStore::open(&path, runtime()).await.unwrap();
+        assert!(listed.len() <= 1);
+        for hash in listed.into_keys() {
+            assert!(store.get(&Cid::new_v1(codes::RAW, hash)).await.is_err(), "damage at {at}");
+        }
+    }
+}
+
 /// Archives that go-car wrote, with padding and indexes of its own, are gone on with.
 #[tokio::test]
 async fn archives_of_others_are_gone_on_with() {
