@@ -95,6 +95,9 @@ const TOO_MANY: [i32; 1] = [4];
 
 /// Tries again for some two seconds where too many files are open: others are closed soon, and it
 /// says nothing of this one. A commit must not take it for a sync that failed.
+///
+/// It sleeps, for the system tells nobody when a file is closed; every call here is made where work
+/// may block.
 fn patiently<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for wait in (0..11).map(|doubled| Duration::from_millis(1 << doubled)) {
         match open() {
