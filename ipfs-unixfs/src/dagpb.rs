@@ -19,6 +19,7 @@ use ipfs_traits::{
 };
 
 pub use self::codec::DagPb;
+use crate::Name;
 
 const NODE: &str = "dag-pb node";
 const LINK: &str = "dag-pb link";
@@ -119,21 +120,9 @@ pub struct OwnedLink {
     /// Where it leads.
     pub cid: Cid,
     /// Its name; a link without one has an empty one.
-    pub name: Bytes,
+    pub name: Name,
     /// How many bytes lie below it, all blocks counted: a hint, which may be wrong.
     pub tsize: Option<u64>,
-}
-
-impl OwnedLink {
-    /// The name as text.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Malformed`] when it is not UTF-8.
-    pub fn text(&self) -> Result<String> {
-        String::from_utf8(self.name.to_vec())
-            .map_err(|_| Error::malformed(LINK, "its name is not UTF-8"))
-    }
 }
 
 /// The links of a [`Node`] that they keep alive, read as they are asked for.
@@ -156,7 +145,7 @@ impl Iterator for IntoLinks {
             if let (2, value) = field {
                 self.left -= 1;
                 let link = parse_link(value.bytes(NODE).ok()?).ok()?;
-                let name = self.bytes.slice_ref(link.name.unwrap_or_default());
+                let name = self.bytes.slice_ref(link.name.unwrap_or_default()).into();
                 return Some(OwnedLink { cid: link.cid, name, tsize: link.tsize });
             }
         }
@@ -327,7 +316,7 @@ mod tests {
                 assert_eq!(node.data().as_deref(), data);
                 let owned: Vec<OwnedLink> = node.clone().into_links().collect();
                 assert!(owned.iter().map(|link| link.cid).eq(links.iter().map(|link| link.cid)));
-                assert!(owned.iter().all(|link| link.text().is_ok()));
+                assert!(owned.iter().all(|link| link.name.to_str().is_ok()));
                 let lengths: usize = links.iter().map(encoded_link_len).sum();
                 let of_data = data.map_or(0, |data| protobuf::bytes_len(1, data.len()));
                 assert_eq!(node.bytes().len(), lengths + of_data);

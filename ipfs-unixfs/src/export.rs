@@ -17,7 +17,7 @@ pub use self::{
     file::File,
     tree::{Item, Tree},
 };
-use crate::Node;
+use crate::{Name, Node};
 
 /// Reads files and trees from a source of blocks: a store, a session with peers, or both.
 ///
@@ -58,11 +58,16 @@ pub struct Exporter {
     runtime: Arc<dyn Runtime>,
 }
 
+/// What every call says of a name that is not there.
+fn no_entry(name: &[u8], within: Cid) -> Error {
+    Error::NoEntry { name: String::from_utf8_lossy(name).into(), within: Box::new(within) }
+}
+
 /// An entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its name.
-    pub name: String,
+    pub name: Name,
     /// Its root.
     pub cid: Cid,
     /// Bytes of all blocks below it, as the directory states them: a hint, which may be wrong.
@@ -133,13 +138,12 @@ impl Exporter {
     /// # Errors
     ///
     /// [`Error::WrongKind`] for what is no directory, [`Error::Unsupported`] for a sharded one;
-    /// [`Error::Malformed`]; what the source says. A name that is not UTF-8 is the error of its
-    /// entry alone.
+    /// [`Error::Malformed`]; what the source says.
     pub async fn list(&self, cid: &Cid) -> Result<BoxStream<'static, Result<Entry>>> {
         let directory = self.node(cid).await?.into_directory()?;
         let entries = directory
             .into_entries()
-            .map(|link| Ok(Entry { name: link.text()?, cid: link.cid, dag_size: link.tsize }));
+            .map(|link| Ok(Entry { name: link.name, cid: link.cid, dag_size: link.tsize }));
         Ok(stream::iter(entries).boxed())
     }
 
@@ -149,16 +153,17 @@ impl Exporter {
     /// # Errors
     ///
     /// [`Error::NoEntry`] for a name that is not there; otherwise as [`list`](Self::list).
-    pub async fn resolve<'a>(
+    pub async fn resolve(
         &self,
         root: &Cid,
-        path: impl IntoIterator<Item = &'a str>,
+        path: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> Result<Cid> {
         let mut at = *root;
         for name in path {
             let directory = self.node(&at).await?.into_directory()?;
+            let name = name.as_ref();
             let entry = directory.get(name).map(|link| link.cid);
-            at = entry.ok_or_else(|| Error::NoEntry { name: name.into(), within: Box::new(at) })?;
+            at = entry.ok_or_else(|| no_entry(name, at))?;
         }
         Ok(at)
     }

@@ -30,7 +30,7 @@ use ipfs_traits::{
 };
 
 use self::chunks::{FromBytes, FromReader};
-use crate::Params;
+use crate::{Params, child::Child};
 
 /// Makes blocks of files and trees, and puts them into a store.
 ///
@@ -164,16 +164,6 @@ impl Context {
         }
         Ok(())
     }
-}
-
-/// A node that something links to: a leaf, a part of a file, an entry of a directory.
-#[derive(Clone, Copy, Debug)]
-struct Child {
-    cid: Cid,
-    /// Bytes of the file below it.
-    size: u64,
-    /// Bytes of all blocks below it, its own included.
-    tsize: u64,
 }
 
 /// An import under way.

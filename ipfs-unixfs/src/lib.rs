@@ -47,10 +47,12 @@
 //! Sharded directories (a typed error both ways), content-defined chunkers, the trickle layout,
 //! modes and times, ignore rules, MFS.
 
+mod child;
 pub mod dagpb;
 pub mod data;
 mod export;
 mod import;
+mod name;
 mod node;
 mod params;
 
@@ -59,6 +61,7 @@ pub use ipfs_traits::work::{Event, Progress, Work};
 pub use self::{
     export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
     import::{Import, Imported, Importer},
+    name::Name,
     node::{DirectoryNode, FileNode, Node},
     params::{Chunker, Layout, Params, Sharding},
 };

@@ -192,8 +192,8 @@ impl DirectoryNode {
     }
 
     /// The entry of this name; of several, the first.
-    pub fn get(&self, name: &str) -> Option<Link<'_>> {
-        self.node.links().find(|link| link.name.unwrap_or_default() == name.as_bytes())
+    pub fn get(&self, name: &[u8]) -> Option<Link<'_>> {
+        self.node.links().find(|link| link.name.unwrap_or_default() == name)
     }
 
     /// Permissions and other bits of the mode.

@@ -32,9 +32,17 @@ pub struct Params {
     pub layout: Layout,
     /// The most links of a node within a file.
     pub max_links: usize,
-    /// When a directory is too large for one block. Spreading it over several is not built yet:
-    /// such a directory is [`Error::Unsupported`].
+    /// When a directory is too large for one block, and is spread over several by the hash of its
+    /// names.
     pub sharding: Sharding,
+    /// The most links that a directory in one block may have, whatever [`sharding`](Self::sharding)
+    /// says; `None` for no such bound.
+    pub max_directory_links: Option<usize>,
+    /// How many children a node of a sharded directory can have: a power of two from 8 to 1,024.
+    pub fanout: usize,
+    /// The most bytes of a block that goes into its CID instead of a store, at most 64; `None` for
+    /// none.
+    pub inline: Option<usize>,
     /// Whether empty directories are kept.
     pub empty_directories: bool,
     /// Whether entries are kept whose name begins with a dot.
@@ -117,6 +125,9 @@ impl Params {
             layout: Layout::Balanced,
             max_links: 1024,
             sharding: Sharding::ByBlock(256 << 10),
+            max_directory_links: None,
+            fanout: 256,
+            inline: None,
             empty_directories: true,
             hidden: false,
         }
@@ -150,6 +161,12 @@ impl Params {
         if self.max_links > Self::MAX_LINKS {
             return Err(Error::limit("links of a node", Self::MAX_LINKS, self.max_links));
         }
+        if !is_fanout(self.fanout as u64) {
+            return Err(Error::invalid("fanout", "it is no power of two from 8 to 1,024"));
+        }
+        if let Some(most) = self.inline.filter(|most| *most > limits::MAX_IDENTITY) {
+            return Err(Error::limit("bytes inside an identity CID", limits::MAX_IDENTITY, most));
+        }
         Ok(())
     }
 
@@ -179,6 +196,11 @@ impl Params {
     }
 }
 
+/// Whether a node of a sharded directory can have so many children.
+pub(crate) const fn is_fanout(fanout: u64) -> bool {
+    fanout.is_power_of_two() && fanout >= 8 && fanout <= 1024
+}
+
 impl Default for Params {
     /// [`Params::unixfs_v1_2025`]: newer trees are shallower, and their leaves need no unwrapping.
     fn default() -> Self {
@@ -200,6 +222,12 @@ mod tests {
         assert!(matches!(params.check(), Err(Error::Invalid { what: "max_links", .. })));
         let params = Params { max_links: Params::MAX_LINKS + 1, ..Params::default() };
         assert!(matches!(params.check(), Err(Error::Limit { .. })));
+        for fanout in [0, 4, 100, 2048] {
+            let params = Params { fanout, ..Params::default() };
+            assert!(matches!(params.check(), Err(Error::Invalid { what: "fanout", .. })));
+        }
+        let params = Params { inline: Some(65), ..Params::default() };
+        assert!(matches!(params.check(), Err(Error::Limit { limit: 64, .. })));
         let params = Params { hash: 0x9999, ..Params::default() };
         let unknown = params.check_with(&HashTable::standard());
         assert!(matches!(unknown, Err(Error::UnknownHash(0x9999))));

@@ -22,6 +22,7 @@ use ipfs_traits::{Block, BlockSource, Cid, Error, Result, limits};
 
 use super::{Item, names};
 use crate::{
+    Name,
     dagpb::IntoLinks,
     node::{FileNode, Node, sharded},
 };
@@ -89,7 +90,7 @@ struct Want {
 
 enum Role {
     /// A file, directory or symbolic link of this name.
-    Entry(String),
+    Entry(Name),
     /// A part of a file with so many bytes, of which these are wanted.
     Part(u64, Range<u64>),
 }
@@ -112,7 +113,7 @@ struct Parts {
 impl Ahead {
     /// All below `root`, whatever it is.
     pub(super) fn tree(source: Arc<dyn BlockSource>, root: Cid) -> Self {
-        let want = Want { cid: root, role: Role::Entry(String::new()), estimate: ENTRY };
+        let want = Want { cid: root, role: Role::Entry(Name::default()), estimate: ENTRY };
         let level = Level { slots: VecDeque::new(), rest: Rest::One(want), end: None, depth: 0 };
         Self::new(&*source, level, WINDOW)
     }
@@ -331,7 +332,7 @@ impl Want {
     }
 }
 
-fn open_entry(node: Node, name: String, depth: usize) -> Result<Slot> {
+fn open_entry(node: Node, name: Name, depth: usize) -> Result<Slot> {
     let (first, mut level) = match node {
         Node::File(file) => {
             let size = file.size();
@@ -374,7 +375,7 @@ impl Rest {
             },
             Self::Entries(links) => links.next().map(|link| {
                 let estimate = link.tsize.map_or(ENTRY, |tsize| tsize.min(ENTRY as u64) as usize);
-                Ok(Want { cid: link.cid, role: Role::Entry(link.text()?), estimate })
+                Ok(Want { cid: link.cid, role: Role::Entry(link.name), estimate })
             }),
             Self::Parts(parts) => parts.next().map(Ok),
         };

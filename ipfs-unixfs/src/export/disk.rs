@@ -14,6 +14,7 @@ use ipfs_traits::{
 };
 
 use super::{Item, Tree, names};
+use crate::Name;
 
 /// An export to disk under way.
 pub type Export = Work<Exported>;
@@ -142,13 +143,10 @@ impl Writer {
 
     /// Where the next entry goes. The names of the way there were checked when they were made, and
     /// every directory on it was made here, so that nothing leads through a symbolic link.
-    fn path(&self, name: &str) -> Result<PathBuf> {
+    fn path(&self, name: &Name) -> Result<PathBuf> {
         match self.open.last() {
             None => Ok(self.partial.clone()),
-            Some(directory) => {
-                names::check(name)?;
-                Ok(directory.join(name))
-            }
+            Some(directory) => Ok(directory.join(names::check(name)?)),
         }
     }
 

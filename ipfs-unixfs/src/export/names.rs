@@ -1,23 +1,37 @@
 //! Names that come from a stranger's blocks, before they reach a disk.
 
+use std::ffi::OsStr;
+
 use ipfs_traits::{Error, Result};
+
+use crate::Name;
 
 const WHAT: &str = "name in a directory";
 
-/// Whether a name can be that of one file, in the directory where it stands, on this platform.
-pub(super) fn check(name: &str) -> Result<()> {
-    let bad = match name {
-        "" => Some("it is empty"),
-        "." | ".." => Some("it leads elsewhere"),
-        _ if name.contains('/') => Some("it holds a slash"),
-        _ if name.contains('\0') => Some("it holds a zero byte"),
-        _ if cfg!(windows) => bad_on_windows(name),
+/// The name of one file, in the directory where it stands, on this platform, if it can be that.
+pub(super) fn check(name: &Name) -> Result<&OsStr> {
+    let bad = match name.as_bytes() {
+        b"" => Some("it is empty"),
+        b"." | b".." => Some("it leads elsewhere"),
+        bytes if bytes.contains(&b'/') => Some("it holds a slash"),
+        bytes if bytes.contains(&0) => Some("it holds a zero byte"),
+        _ if cfg!(windows) => name.to_str().map_or(None, bad_on_windows),
         _ => None,
     };
     match bad {
-        None => Ok(()),
+        None => on_disk(name),
         Some(reason) => Err(Error::malformed(WHAT, format!("{reason}: {name:?}"))),
     }
+}
+
+#[cfg(unix)]
+fn on_disk(name: &Name) -> Result<&OsStr> {
+    Ok(std::os::unix::ffi::OsStrExt::from_bytes(name.as_bytes()))
+}
+
+#[cfg(not(unix))]
+fn on_disk(name: &Name) -> Result<&OsStr> {
+    name.to_str().map(OsStr::new)
 }
 
 /// Why Windows would take a name for something else than one file of that name.
@@ -52,10 +66,10 @@ mod tests {
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
         for bad in ["", ".", "..", "/", "a/b", "../x", "/etc/passwd", "a\0b"] {
-            assert!(matches!(check(bad), Err(Error::Malformed { .. })), "{bad:?}");
+            assert!(matches!(check(&bad.into()), Err(Error::Malformed { .. })), "{bad:?}");
         }
         for good in ["a", "...", ".hidden", "a b", "ä", "-rf"] {
-            assert!(check(good).is_ok(), "{good:?}");
+            assert!(check(&good.into()).is_ok(), "{good:?}");
         }
     }
 

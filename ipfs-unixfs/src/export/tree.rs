@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use ipfs_traits::{BlockSource, Cid, Result};
 
 use super::ahead::Ahead;
+use crate::Name;
 
 /// What comes next in a [`Tree`]. The root has an empty name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +21,14 @@ pub enum Item {
     /// A directory; what is in it follows, up to its [`Leave`](Self::Leave).
     Enter {
         /// Its name.
-        name: String,
+        name: Name,
     },
     /// The end of a directory.
     Leave,
     /// A file; its bytes follow, up to its [`End`](Self::End).
     File {
         /// Its name.
-        name: String,
+        name: Name,
         /// How many bytes follow.
         size: u64,
     },
@@ -38,7 +39,7 @@ pub enum Item {
     /// A symbolic link.
     Symlink {
         /// Its name.
-        name: String,
+        name: Name,
         /// Where it points: a stranger's text, which may be any path.
         target: String,
     },

@@ -1,11 +1,11 @@
 //! The balanced layout: all leaves at one depth, nodes filled from the left.
 
-use ipfs_traits::{Block, HashTable, Result};
+use ipfs_traits::{Block, Result};
 
-use super::Child;
 use crate::{
     Params,
-    dagpb::{self, Link},
+    child::{Child, Sealer},
+    dagpb,
     data::{Kind, NewData},
 };
 
@@ -14,14 +14,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Balanced<'a> {
     params: &'a Params,
-    hashes: &'a HashTable,
+    sealer: &'a Sealer,
     /// Children that have no parent yet, the leaves first. A level is never full for long.
     levels: Vec<Vec<Child>>,
 }
 
 impl<'a> Balanced<'a> {
-    pub(super) const fn new(params: &'a Params, hashes: &'a HashTable) -> Self {
-        Self { params, hashes, levels: Vec::new() }
+    pub(super) const fn new(params: &'a Params, sealer: &'a Sealer) -> Self {
+        Self { params, sealer, levels: Vec::new() }
     }
 
     /// Adds the next leaf; nodes that become whole are put into `out`.
@@ -63,12 +63,10 @@ impl<'a> Balanced<'a> {
         let size = children.iter().map(|child| child.size).sum();
         let block_sizes = children.iter().map(|child| child.size).collect();
         let data = NewData { file_size: Some(size), block_sizes, ..NewData::of(Kind::File) };
-        let link =
-            |child: &'_ Child| Link { cid: child.cid, name: Some(b""), tsize: Some(child.tsize) };
-        let bytes = dagpb::encode(children.iter().map(link), Some(&data.encode()));
-        let block = Block::with_prefix(&self.params.node_prefix(), bytes, self.hashes)?;
-        let below: u64 = children.iter().map(|child| child.tsize).sum();
-        let node = Child { cid: *block.cid(), size, tsize: block.len() as u64 + below };
+        let links = children.iter().map(|child| child.link(b""));
+        let bytes = dagpb::encode(links, Some(&data.encode()));
+        let below = children.iter().map(|child| child.tsize).sum();
+        let (block, node) = self.sealer.seal(bytes, size, below)?;
         out.push(block);
         Ok(node)
     }

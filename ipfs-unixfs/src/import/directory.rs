@@ -1,10 +1,10 @@
 //! A directory in one block, and a symbolic link.
 
-use ipfs_traits::{Block, Error, HashTable, Result, limits};
+use ipfs_traits::{Block, Error, Result, limits};
 
-use super::Child;
 use crate::{
     Params, Sharding,
+    child::{Child, Sealer},
     dagpb::{self, Link},
     data::{Kind, NewData},
     node::sharded,
@@ -13,17 +13,11 @@ use crate::{
 /// A directory with these entries, in any order.
 pub(super) fn directory(
     params: &Params,
-    hashes: &HashTable,
+    sealer: &Sealer,
     entries: &[(String, Child)],
 ) -> Result<(Block, Child)> {
-    let mut links: Vec<Link<'_>> = entries
-        .iter()
-        .map(|(name, child)| Link {
-            cid: child.cid,
-            name: Some(name.as_bytes()),
-            tsize: Some(child.tsize),
-        })
-        .collect();
+    let mut links: Vec<Link<'_>> =
+        entries.iter().map(|(name, child)| child.link(name.as_bytes())).collect();
     dagpb::sort(&mut links);
     let bytes = dagpb::encode(links.iter().copied(), Some(&NewData::of(Kind::Directory).encode()));
     let too_large = match params.sharding {
@@ -37,8 +31,7 @@ pub(super) fn directory(
     if bytes.len() > limits::MAX_BLOCK {
         return Err(Error::limit("bytes of a directory", limits::MAX_BLOCK, bytes.len()));
     }
-    let below: u64 = entries.iter().map(|(_, child)| child.tsize).sum();
-    node(params, hashes, bytes, below)
+    sealer.seal(bytes, 0, entries.iter().map(|(_, child)| child.tsize).sum())
 }
 
 /// What an entry counts for [`Sharding::ByLinks`].
@@ -47,14 +40,8 @@ fn estimate(link: &Link<'_>) -> usize {
 }
 
 /// A symbolic link that points to `target`.
-pub(super) fn symlink(params: &Params, hashes: &HashTable, target: &str) -> Result<(Block, Child)> {
+pub(super) fn symlink(sealer: &Sealer, target: &str) -> Result<(Block, Child)> {
     let content = Some(target.as_bytes());
     let data = NewData { content, ..NewData::of(Kind::Symlink) };
-    node(params, hashes, dagpb::encode([], Some(&data.encode())), 0)
-}
-
-fn node(params: &Params, hashes: &HashTable, bytes: Vec<u8>, below: u64) -> Result<(Block, Child)> {
-    let block = Block::with_prefix(&params.node_prefix(), bytes, hashes)?;
-    let child = Child { cid: *block.cid(), size: 0, tsize: block.len() as u64 + below };
-    Ok((block, child))
+    sealer.seal(dagpb::encode([], Some(&data.encode())), 0, 0)
 }

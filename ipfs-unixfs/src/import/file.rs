@@ -5,11 +5,12 @@ use futures_util::{TryStreamExt, stream};
 use ipfs_traits::{Block, Result, RuntimeExt};
 
 use super::{
-    Child, Context,
+    Context,
     balanced::Balanced,
     chunks::{Batch, Chunks},
     leaves::leaves,
 };
+use crate::child::{Child, Sealer};
 
 /// Batches that are hashed and stored at once, while the next is read.
 const BATCHES: usize = 2;
@@ -28,7 +29,8 @@ impl Context {
         let stored = batches.map_ok(|batch| self.leaf_batch(batch)).try_buffered(BATCHES);
         let mut stored = std::pin::pin!(stored);
 
-        let mut tree = Balanced::new(&self.params, &self.hashes);
+        let sealer = Sealer::nodes(&self.params, &self.hashes);
+        let mut tree = Balanced::new(&self.params, &sealer);
         let mut nodes = Vec::new();
         while let Some(leaves) = stored.try_next().await? {
             for leaf in leaves {

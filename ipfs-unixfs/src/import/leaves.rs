@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use ipfs_traits::{Block, HashTable, Result, protobuf};
 
-use super::Child;
 use crate::{
-    Params, dagpb,
+    Params,
+    child::Child,
+    dagpb,
     data::{Kind, NewData},
 };
 

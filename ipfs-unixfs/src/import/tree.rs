@@ -7,12 +7,13 @@ use futures_util::{Stream, TryStreamExt, lock::Mutex, stream};
 use ipfs_traits::{Block, Error, Result, RuntimeExt};
 
 use super::{
-    Child, Context, FileError, add,
+    Context, FileError, add,
     chunks::FromFile,
     directory::{directory, symlink},
     leaves::leaves,
     walk::{Found, Walk},
 };
+use crate::child::{Child, Sealer};
 
 /// What a walk finds at once.
 const WALK: usize = 256;
@@ -116,7 +117,8 @@ impl Context {
                 Found::Enter { name } => Made::Ready(Outcome::Enter(name)),
                 Found::Leave => Made::Ready(Outcome::Leave),
                 Found::Symlink { name, target } => {
-                    let (block, child) = symlink(&self.params, &self.hashes, &target)?;
+                    let (block, child) =
+                        symlink(&Sealer::nodes(&self.params, &self.hashes), &target)?;
                     add(&self.counters.symlinks, 1);
                     batch.blocks.push(block);
                     Made::Ready(Outcome::Entry(name, child))
@@ -219,7 +221,8 @@ impl<'a> Tree<'a> {
                 let dropped = entries.is_empty() && !self.context.params.empty_directories;
                 if !dropped || self.open.is_empty() {
                     let Context { params, hashes, counters, .. } = self.context;
-                    let (block, child) = directory(params, hashes, &entries)?;
+                    let (block, child) =
+                        directory(params, &Sealer::nodes(params, hashes), &entries)?;
                     add(&counters.directories, 1);
                     self.blocks.push(block);
                     self.entry(name, child);

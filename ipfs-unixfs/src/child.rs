@@ -1,0 +1,56 @@
+//! A node that another one links to, and making blocks of nodes.
+
+use bytes::Bytes;
+use ipfs_traits::{Block, Cid, HashTable, Prefix, Result, codes};
+
+use crate::{Params, dagpb::Link};
+
+/// A node that something links to: a leaf, a part of a file, an entry of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Child {
+    pub(crate) cid: Cid,
+    /// Bytes of the file below it.
+    pub(crate) size: u64,
+    /// Bytes of all blocks below it, its own included.
+    pub(crate) tsize: u64,
+}
+
+impl Child {
+    /// A link to it.
+    pub(crate) const fn link<'a>(&self, name: &'a [u8]) -> Link<'a> {
+        Link { cid: self.cid, name: Some(name), tsize: Some(self.tsize) }
+    }
+}
+
+/// How blocks of one codec get their CIDs.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealer {
+    prefix: Prefix,
+    inline: Option<usize>,
+    hashes: HashTable,
+}
+
+impl Sealer {
+    /// As the parameters say, for nodes of dag-pb.
+    pub(crate) fn nodes(params: &Params, hashes: &HashTable) -> Self {
+        Self { prefix: params.node_prefix(), inline: params.inline, hashes: hashes.clone() }
+    }
+
+    /// The block of a node, and how it is linked to. `size` is how many bytes of a file lie below
+    /// it, `below` how many bytes the blocks below it have.
+    pub(crate) fn seal(
+        &self,
+        bytes: impl Into<Bytes>,
+        size: u64,
+        below: u64,
+    ) -> Result<(Block, Child)> {
+        let bytes = bytes.into();
+        let prefix = match self.inline {
+            Some(most) if bytes.len() <= most => Prefix::v1(self.prefix.codec(), codes::IDENTITY),
+            _ => self.prefix,
+        };
+        let block = Block::with_prefix(&prefix, bytes, &self.hashes)?;
+        let child = Child { cid: *block.cid(), size, tsize: block.len() as u64 + below };
+        Ok((block, child))
+    }
+}
