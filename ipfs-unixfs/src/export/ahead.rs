@@ -347,7 +347,7 @@ fn open_entry(node: Node, name: Name, depth: usize) -> Result<Slot> {
             let target = names::target(&target)?;
             return Ok(Slot::Ready(Item::Symlink { name, target }));
         }
-        Node::Shard => return Err(sharded()),
+        Node::Shard(_) => return Err(sharded()),
     };
     level.slots.push_front(Slot::Ready(first));
     Ok(Slot::Below(Box::new(level)))
