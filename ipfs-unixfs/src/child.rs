@@ -53,4 +53,22 @@ impl Sealer {
         let child = Child { cid: *block.cid(), size, tsize: block.len() as u64 + below };
         Ok((block, child))
     }
+
+    /// The blocks of many nodes of no files, hashed side by side, in their order: of each its bytes,
+    /// and how many bytes the blocks below it have.
+    pub(crate) fn seal_many(&self, nodes: Vec<(Vec<u8>, u64)>) -> Result<Vec<(Block, Child)>> {
+        if self.inline.is_some() {
+            return nodes.into_iter().map(|(bytes, below)| self.seal(bytes, 0, below)).collect();
+        }
+        let (nodes, below): (Vec<Bytes>, Vec<u64>) =
+            nodes.into_iter().map(|(bytes, below)| (Bytes::from(bytes), below)).unzip();
+        let blocks = Block::many_with_prefix(&self.prefix, nodes, &self.hashes)?;
+        Ok(std::iter::zip(blocks, below)
+            .map(|(block, below)| {
+                let tsize = block.len() as u64 + below;
+                let child = Child { cid: *block.cid(), size: 0, tsize };
+                (block, child)
+            })
+            .collect())
+    }
 }

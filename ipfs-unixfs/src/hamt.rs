@@ -9,9 +9,15 @@
 //! [UnixFS specification]: https://specs.ipfs.tech/unixfs/
 
 mod bitmap;
+mod build;
 mod hash;
 mod shard;
+mod tree;
 
+pub(crate) use self::build::Build;
 pub(crate) use self::hash::NameHash;
+#[cfg(test)]
+pub(crate) use self::hash::colliding_names;
 pub(crate) use self::shard::look_up;
 pub use self::shard::{Shard, Slot};
+pub(crate) use self::tree::Tree;

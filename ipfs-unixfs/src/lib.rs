@@ -50,6 +50,7 @@
 mod child;
 pub mod dagpb;
 pub mod data;
+mod directory;
 mod export;
 pub mod hamt;
 mod import;
@@ -60,6 +61,7 @@ mod params;
 pub use ipfs_traits::work::{Event, Progress, Work};
 
 pub use self::{
+    directory::{DirectoryEditor, Target},
     export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
     import::{Import, Imported, Importer},
     name::Name,

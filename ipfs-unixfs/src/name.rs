@@ -1,6 +1,6 @@
 //! Names of entries: UTF-8 by the specification, any bytes in what exists.
 
-use std::{fmt, ops::Deref};
+use std::{borrow::Borrow, fmt, ops::Deref};
 
 use bytes::Bytes;
 use ipfs_traits::{Error, Result};
@@ -59,6 +59,12 @@ impl Deref for Name {
 
 impl AsRef<[u8]> for Name {
     fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for Name {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }

@@ -23,6 +23,11 @@ impl NameHash {
         self.hash
     }
 
+    /// The hash of another name, as far down.
+    pub(crate) fn of_other(self, name: &[u8]) -> Self {
+        Self { used: self.used, ..Self::of(name) }
+    }
+
     /// The next bits as the number of a slot.
     ///
     /// # Errors
@@ -82,6 +87,39 @@ const fn finish(mut k: u64) -> u64 {
     k ^= k >> 33;
     k = k.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     k ^ (k >> 33)
+}
+
+/// Two names whose hashes agree in all bits: the second half of one undoes what its first half does
+/// differently.
+#[cfg(test)]
+pub(crate) fn colliding_names() -> (crate::Name, crate::Name) {
+    const C1: u64 = 0x87c3_7b91_1142_53d5;
+    const C2: u64 = 0x4cf5_ad43_2745_937f;
+    let inverse =
+        |odd: u64| (0..6).fold(odd, |x, _| x.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(x))));
+    let mix1 = |k: u64| k.wrapping_mul(C1).rotate_left(31).wrapping_mul(C2);
+    let mix2 = |k: u64| k.wrapping_mul(C2).rotate_left(33).wrapping_mul(C1);
+    let step = |(h1, h2): (u64, u64), k1: u64, k2: u64| {
+        let h1 = (h1 ^ mix1(k1)).rotate_left(27).wrapping_add(h2);
+        let h1 = h1.wrapping_mul(5).wrapping_add(0x52dc_e729);
+        let h2 = (h2 ^ mix2(k2)).rotate_left(31).wrapping_add(h1);
+        (h1, h2.wrapping_mul(5).wrapping_add(0x3849_5ab5))
+    };
+    let word = |text: &[u8; 8]| u64::from_le_bytes(*text);
+    let a = [b"one name", b" of them", b" another", b" one is "].map(word);
+    let goal = step(step((0, 0), a[0], a[1]), a[2], a[3]);
+    let b = [b"the name", b" that is"].map(word);
+    let (h1, h2) = step((0, 0), b[0], b[1]);
+    // The words that lead from there to the same state.
+    let back = |h: u64, c: u64| h.wrapping_sub(c).wrapping_mul(inverse(5));
+    let m1 = back(goal.0, 0x52dc_e729).wrapping_sub(h2).rotate_right(27) ^ h1;
+    let m2 = back(goal.1, 0x3849_5ab5).wrapping_sub(goal.0).rotate_right(31) ^ h2;
+    let k1 = m1.wrapping_mul(inverse(C2)).rotate_right(31).wrapping_mul(inverse(C1));
+    let k2 = m2.wrapping_mul(inverse(C1)).rotate_right(33).wrapping_mul(inverse(C2));
+    let name = |words: [u64; 4]| crate::Name::from(&words.map(u64::to_le_bytes).concat()[..]);
+    let names = (name(a), name([b[0], b[1], k1, k2]));
+    assert_eq!(murmur3(&names.0), murmur3(&names.1));
+    names
 }
 
 #[cfg(test)]

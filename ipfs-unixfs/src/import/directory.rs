@@ -1,47 +1,43 @@
-//! A directory in one block, and a symbolic link.
+//! A directory that has all its entries.
 
-use ipfs_traits::{Block, Error, Result, limits};
+use ipfs_traits::{Block, Result, RuntimeExt};
 
-use crate::{
-    Params, Sharding,
-    child::{Child, Sealer},
-    dagpb::{self, Link},
-    data::{Kind, NewData},
-    node::sharded,
-};
+use super::{Context, add};
+use crate::{Name, child::Child, data::Mtime, directory::NewDirectory};
 
-/// A directory with these entries, in any order.
-pub(super) fn directory(
-    params: &Params,
-    sealer: &Sealer,
-    entries: &[(String, Child)],
-) -> Result<(Block, Child)> {
-    let mut links: Vec<Link<'_>> =
-        entries.iter().map(|(name, child)| child.link(name.as_bytes())).collect();
-    dagpb::sort(&mut links);
-    let bytes = dagpb::encode(links.iter().copied(), Some(&NewData::of(Kind::Directory).encode()));
-    let too_large = match params.sharding {
-        Sharding::Never => false,
-        Sharding::ByLinks(most) => links.iter().map(estimate).sum::<usize>() > most,
-        Sharding::ByBlock(most) => bytes.len() > most,
-    };
-    if too_large {
-        return Err(sharded());
+/// Entries from which on it takes so long to make a directory that it is done elsewhere.
+const MANY: usize = 1024;
+
+impl Context {
+    /// Makes the directory of these entries. Its blocks are stored, or wait in `pending`.
+    pub(super) async fn directory(
+        &self,
+        entries: Vec<(Name, Child)>,
+        stat: (Option<u32>, Option<Mtime>),
+        pending: &mut Vec<Block>,
+    ) -> Result<Child> {
+        add(&self.counters.directories, 1);
+        if entries.len() < MANY {
+            let mut directory = NewDirectory::new(&self.params, &self.hashes, entries, stat)?;
+            loop {
+                let (blocks, root) = directory.step()?;
+                pending.extend(blocks);
+                if let Some(root) = root {
+                    return Ok(root);
+                }
+            }
+        }
+        let context = self.clone();
+        let new = move || NewDirectory::new(&context.params, &context.hashes, entries, stat);
+        let mut directory = self.runtime.blocking(new).await??;
+        loop {
+            let step = move || directory.step().map(|done| (done, directory));
+            let ((blocks, root), rest) = self.runtime.blocking(step).await??;
+            self.put(&blocks).await?;
+            if let Some(root) = root {
+                return Ok(root);
+            }
+            directory = rest;
+        }
     }
-    if bytes.len() > limits::MAX_BLOCK {
-        return Err(Error::limit("bytes of a directory", limits::MAX_BLOCK, bytes.len()));
-    }
-    sealer.seal(bytes, 0, entries.iter().map(|(_, child)| child.tsize).sum())
-}
-
-/// What an entry counts for [`Sharding::ByLinks`].
-fn estimate(link: &Link<'_>) -> usize {
-    link.name.map_or(0, <[u8]>::len) + link.cid.encoded_len()
-}
-
-/// A symbolic link that points to `target`.
-pub(super) fn symlink(sealer: &Sealer, target: &str) -> Result<(Block, Child)> {
-    let content = Some(target.as_bytes());
-    let data = NewData { content, ..NewData::of(Kind::Symlink) };
-    sealer.seal(dagpb::encode([], Some(&data.encode())), 0, 0)
 }

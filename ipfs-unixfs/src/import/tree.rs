@@ -9,11 +9,13 @@ use ipfs_traits::{Block, Error, Result, RuntimeExt};
 use super::{
     Context, FileError, add,
     chunks::FromFile,
-    directory::{directory, symlink},
     leaves::leaves,
     walk::{Found, Walk},
 };
-use crate::child::{Child, Sealer};
+use crate::{
+    child::{Child, Sealer},
+    directory::symlink,
+};
 
 /// What a walk finds at once.
 const WALK: usize = 256;
@@ -55,7 +57,7 @@ impl Context {
         let mut tree = Tree::new(self);
         while let Some(outcomes) = done.try_next().await? {
             for outcome in outcomes {
-                tree.add(outcome)?;
+                tree.add(outcome).await?;
             }
             tree.store_if(DIRECTORIES).await?;
         }
@@ -117,8 +119,10 @@ impl Context {
                 Found::Enter { name } => Made::Ready(Outcome::Enter(name)),
                 Found::Leave => Made::Ready(Outcome::Leave),
                 Found::Symlink { name, target } => {
-                    let (block, child) =
-                        symlink(&Sealer::nodes(&self.params, &self.hashes), &target)?;
+                    let (block, child) = {
+                        let sealer = Sealer::nodes(&self.params, &self.hashes);
+                        symlink(&sealer, target.as_bytes(), (None, None))?
+                    };
                     add(&self.counters.symlinks, 1);
                     batch.blocks.push(block);
                     Made::Ready(Outcome::Entry(name, child))
@@ -210,7 +214,7 @@ impl<'a> Tree<'a> {
         Self { context, open: Vec::new(), blocks: Vec::new(), root: None }
     }
 
-    fn add(&mut self, outcome: Outcome) -> Result<()> {
+    async fn add(&mut self, outcome: Outcome) -> Result<()> {
         match outcome {
             Outcome::Enter(name) => self.open.push((name, Vec::new())),
             Outcome::Entry(name, child) => self.entry(name, child),
@@ -220,12 +224,11 @@ impl<'a> Tree<'a> {
                 };
                 let dropped = entries.is_empty() && !self.context.params.empty_directories;
                 if !dropped || self.open.is_empty() {
-                    let Context { params, hashes, counters, .. } = self.context;
-                    let (block, child) =
-                        directory(params, &Sealer::nodes(params, hashes), &entries)?;
-                    add(&counters.directories, 1);
-                    self.blocks.push(block);
-                    self.entry(name, child);
+                    let entries =
+                        entries.into_iter().map(|(name, child)| (name.into(), child)).collect();
+                    let stat = (None, None);
+                    let made = self.context.directory(entries, stat, &mut self.blocks).await?;
+                    self.entry(name, made);
                 }
             }
         }

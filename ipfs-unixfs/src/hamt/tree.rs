@@ -1,0 +1,368 @@
+//! A sharded directory under change: what is on the way of a change is loaded, and nothing else.
+
+use std::ops::ControlFlow;
+
+use futures_core::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use ipfs_traits::{Block, BlockSource, Cid, Error, Result};
+
+use super::{
+    bitmap::Bitmap,
+    build::encode,
+    hash::NameHash,
+    shard::{Shape, Shard, Slot},
+};
+use crate::{
+    Name, Node,
+    child::{Child, Sealer},
+    data::Mtime,
+    directory::Target,
+};
+
+/// A sharded directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    shape: Shape,
+    root: Branch,
+}
+
+/// A block of it, in memory.
+#[derive(Clone, Debug, Default)]
+struct Branch {
+    bitmap: Bitmap,
+    /// As many as slots are taken, in their order.
+    twigs: Vec<Twig>,
+    /// Its block, unless it was changed since that was made.
+    sealed: Option<Target>,
+    /// Whether that block is stored.
+    stored: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Twig {
+    Entry(Name, Target),
+    Stored(Target),
+    Loaded(Box<Branch>),
+}
+
+/// What a visitor says of each entry: whether to go on.
+pub(crate) type Visit<'a> = dyn FnMut(&Name, Target) -> ControlFlow<()> + Send + 'a;
+
+impl Tree {
+    pub(crate) fn new(fanout: usize) -> Self {
+        Self { shape: Shape::new(fanout), root: Branch::default() }
+    }
+
+    pub(crate) fn of(shard: &Shard) -> Self {
+        Self { shape: shard.shape(), root: Branch::of(shard, None) }
+    }
+
+    /// The entry of this name.
+    pub(crate) async fn get(
+        &mut self,
+        source: &dyn BlockSource,
+        name: &[u8],
+    ) -> Result<Option<Target>> {
+        let (branch, slot) = self.way(source, name).await?;
+        Ok(match branch.twig(slot) {
+            Some(Twig::Entry(found, target)) if *found == *name => Some(*target),
+            _ => None,
+        })
+    }
+
+    /// Adds an entry, or changes where it leads; gives what was there.
+    pub(crate) async fn insert(
+        &mut self,
+        source: &dyn BlockSource,
+        name: Name,
+        target: Target,
+    ) -> Result<Option<Target>> {
+        self.way(source, &name).await?;
+        let hash = NameHash::of(&name);
+        self.root.insert(self.shape, hash, name, target)
+    }
+
+    /// Takes an entry out; gives what was there.
+    pub(crate) async fn remove(
+        &mut self,
+        source: &dyn BlockSource,
+        name: &[u8],
+    ) -> Result<Option<Target>> {
+        self.way(source, name).await?;
+        self.root.remove(self.shape, NameHash::of(name), name)
+    }
+
+    /// Loads what is on the way of a name, and gives where it ends.
+    async fn way(&mut self, source: &dyn BlockSource, name: &[u8]) -> Result<(&mut Branch, usize)> {
+        let mut hash = NameHash::of(name);
+        let mut branch = &mut self.root;
+        loop {
+            let slot = hash.next(self.shape.bits())?;
+            if !branch.bitmap.has(slot) {
+                return Ok((branch, slot));
+            }
+            let at = branch.bitmap.before(slot);
+            if let Twig::Stored(target) = branch.twigs[at] {
+                let block = source.get(&target.cid).await?;
+                let loaded = Branch::load(&block, self.shape, target)?;
+                branch.twigs[at] = Twig::Loaded(Box::new(loaded));
+            }
+            if matches!(branch.twigs[at], Twig::Entry(..)) {
+                return Ok((branch, slot));
+            }
+            let Twig::Loaded(next) = &mut branch.twigs[at] else {
+                return Err(Error::malformed("HAMT shard", "it was not loaded"));
+            };
+            branch = next;
+        }
+    }
+
+    /// All entries, in the order of their hashes, until the visitor has enough. What is loaded for
+    /// it is not kept. Whether all were visited.
+    pub(crate) async fn visit(
+        &self,
+        source: &dyn BlockSource,
+        visit: &mut Visit<'_>,
+    ) -> Result<bool> {
+        self.root.visit(source, self.shape, 0, visit).await.map(|flow| flow.is_continue())
+    }
+
+    /// The root, and in `out` the blocks that are not known to be stored.
+    pub(crate) fn seal(
+        &mut self,
+        sealer: &Sealer,
+        stat: (Option<u32>, Option<Mtime>),
+        out: &mut Vec<Block>,
+    ) -> Result<Child> {
+        let below = self.root.seal_below(self.shape, sealer, out)?;
+        let (block, child) = sealer.seal(self.root.encode(self.shape, stat), 0, below)?;
+        out.push(block);
+        Ok(child)
+    }
+
+    /// What was sealed last is stored now, and need not be in memory any more.
+    pub(crate) fn settle(&mut self) {
+        for twig in &mut self.root.twigs {
+            if let Twig::Loaded(below) = twig
+                && let Some(target) = below.sealed
+            {
+                *twig = Twig::Stored(target);
+            }
+        }
+    }
+}
+
+impl Branch {
+    fn of(shard: &Shard, sealed: Option<Target>) -> Self {
+        let twig = |slot| match slot {
+            Slot::Entry(link) => {
+                let target = Target { cid: link.cid, dag_size: link.tsize.unwrap_or(0) };
+                Twig::Entry(link.name, target)
+            }
+            Slot::Shard { cid, tsize } => {
+                Twig::Stored(Target { cid, dag_size: tsize.unwrap_or(0) })
+            }
+        };
+        let twigs = shard.slots().map(|(_, slot)| twig(slot)).collect();
+        Self { bitmap: shard.bitmap(), twigs, sealed, stored: sealed.is_some() }
+    }
+
+    fn load(block: &Block, shape: Shape, target: Target) -> Result<Self> {
+        match Node::parse(block)? {
+            Node::Shard(shard) if shard.shape() == shape => Ok(Self::of(&shard, Some(target))),
+            Node::Shard(_) => Err(Error::malformed("HAMT shard", "its fanout is not its parent's")),
+            _ => Err(Error::malformed("HAMT shard", "what is below it is no shard")),
+        }
+    }
+
+    fn twig(&self, slot: usize) -> Option<&Twig> {
+        self.bitmap.has(slot).then(|| &self.twigs[self.bitmap.before(slot)])
+    }
+
+    const fn changed(&mut self) {
+        self.sealed = None;
+        self.stored = false;
+    }
+
+    fn insert(
+        &mut self,
+        shape: Shape,
+        mut hash: NameHash,
+        name: Name,
+        target: Target,
+    ) -> Result<Option<Target>> {
+        let slot = hash.next(shape.bits())?;
+        let at = self.bitmap.before(slot);
+        self.changed();
+        if !self.bitmap.has(slot) {
+            self.bitmap.set(slot);
+            self.twigs.insert(at, Twig::Entry(name, target));
+            return Ok(None);
+        }
+        match &mut self.twigs[at] {
+            Twig::Entry(there, old) if *there == name => Ok(Some(std::mem::replace(old, target))),
+            Twig::Entry(there, old) => {
+                // Both go a level deeper, where their hashes may differ.
+                let mut below = Self::default();
+                below.insert(shape, hash.of_other(there), there.clone(), *old)?;
+                below.insert(shape, hash, name, target)?;
+                self.twigs[at] = Twig::Loaded(Box::new(below));
+                Ok(None)
+            }
+            Twig::Loaded(below) => below.insert(shape, hash, name, target),
+            Twig::Stored(_) => Err(not_loaded()),
+        }
+    }
+
+    fn remove(&mut self, shape: Shape, mut hash: NameHash, name: &[u8]) -> Result<Option<Target>> {
+        let slot = hash.next(shape.bits())?;
+        if !self.bitmap.has(slot) {
+            return Ok(None);
+        }
+        let at = self.bitmap.before(slot);
+        let removed = match &mut self.twigs[at] {
+            Twig::Entry(there, target) if **there == *name => {
+                let target = *target;
+                self.bitmap.clear(slot);
+                self.twigs.remove(at);
+                Some(target)
+            }
+            Twig::Entry(..) => None,
+            Twig::Loaded(below) => {
+                let removed = below.remove(shape, hash, name)?;
+                if removed.is_some() {
+                    self.shrink(slot, at);
+                }
+                removed
+            }
+            Twig::Stored(_) => return Err(not_loaded()),
+        };
+        if removed.is_some() {
+            self.changed();
+        }
+        Ok(removed)
+    }
+
+    /// A block below with one entry is not there: its entry stands in its place.
+    fn shrink(&mut self, slot: usize, at: usize) {
+        let Twig::Loaded(below) = &mut self.twigs[at] else {
+            return;
+        };
+        match &below.twigs[..] {
+            [] => {
+                self.bitmap.clear(slot);
+                self.twigs.remove(at);
+            }
+            [Twig::Entry(..)] => {
+                if let Some(only) = below.twigs.pop() {
+                    self.twigs[at] = only;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn visit<'a>(
+        &'a self,
+        source: &'a dyn BlockSource,
+        shape: Shape,
+        depth: u32,
+        visit: &'a mut Visit<'_>,
+    ) -> BoxFuture<'a, Result<ControlFlow<()>>> {
+        async move {
+            if (depth + 1) * shape.bits() > u64::BITS {
+                let most = (u64::BITS / shape.bits()) as usize;
+                return Err(Error::limit("levels of a sharded directory", most, most + 1));
+            }
+            let mut loaded = self.fetch(source, shape).await?;
+            for (at, twig) in self.twigs.iter().enumerate() {
+                let flow = match twig {
+                    Twig::Entry(name, target) => visit(name, *target),
+                    Twig::Loaded(below) => below.visit(source, shape, depth + 1, visit).await?,
+                    Twig::Stored(_) => match loaded[at].take() {
+                        Some(below) => below.visit(source, shape, depth + 1, visit).await?,
+                        None => return Err(not_loaded()),
+                    },
+                };
+                if flow.is_break() {
+                    return Ok(flow);
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        }
+        .boxed()
+    }
+
+    /// The blocks below that are not loaded, each in its place, asked for together.
+    async fn fetch(&self, source: &dyn BlockSource, shape: Shape) -> Result<Vec<Option<Self>>> {
+        let mut loaded: Vec<Option<Self>> = self.twigs.iter().map(|_| None).collect();
+        let stored: Vec<(usize, Target)> = self
+            .twigs
+            .iter()
+            .enumerate()
+            .filter_map(|(at, twig)| match twig {
+                Twig::Stored(target) => Some((at, *target)),
+                _ => None,
+            })
+            .collect();
+        let cids: Vec<Cid> = stored.iter().map(|(_, target)| target.cid).collect();
+        let mut answers = source.get_many(stream::iter(cids).boxed());
+        while let Some((cid, block)) = answers.next().await {
+            let block = block?;
+            for (at, target) in stored.iter().filter(|(_, target)| target.cid == cid) {
+                loaded[*at] = Some(Self::load(&block, shape, *target)?);
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Seals what is below; how many bytes it has.
+    fn seal_below(&mut self, shape: Shape, sealer: &Sealer, out: &mut Vec<Block>) -> Result<u64> {
+        self.twigs.iter_mut().try_fold(0_u64, |sum, twig| {
+            let target = match twig {
+                Twig::Entry(_, target) | Twig::Stored(target) => *target,
+                Twig::Loaded(below) => below.seal(shape, sealer, out)?,
+            };
+            // A stranger's hint can be anything.
+            Ok(sum.saturating_add(target.dag_size))
+        })
+    }
+
+    fn seal(&mut self, shape: Shape, sealer: &Sealer, out: &mut Vec<Block>) -> Result<Target> {
+        if let Some(sealed) = self.sealed.filter(|_| self.stored) {
+            return Ok(sealed);
+        }
+        let below = self.seal_below(shape, sealer, out)?;
+        let (block, child) = sealer.seal(self.encode(shape, (None, None)), 0, below)?;
+        out.push(block);
+        self.sealed = Some(child.into());
+        Ok(child.into())
+    }
+
+    /// The bytes of its block, once all below is sealed.
+    fn encode(&self, shape: Shape, stat: (Option<u32>, Option<Mtime>)) -> Vec<u8> {
+        let mut names = Vec::new();
+        let links: Vec<_> = std::iter::zip(self.bitmap.slots(), &self.twigs)
+            .filter_map(|(slot, twig)| {
+                let start = names.len();
+                shape.write_slot(slot, &mut names);
+                let target = match twig {
+                    Twig::Entry(name, target) => {
+                        names.extend_from_slice(name);
+                        *target
+                    }
+                    Twig::Stored(target) => *target,
+                    Twig::Loaded(below) => below.sealed?,
+                };
+                Some((start..names.len(), target))
+            })
+            .collect();
+        let links = links.iter().map(|(name, target)| target.link(&names[name.clone()]));
+        encode(shape, self.bitmap, links, stat)
+    }
+}
+
+/// What cannot be, since the way was loaded before.
+fn not_loaded() -> Error {
+    Error::malformed("HAMT shard", "it was not loaded")
+}
