@@ -2,15 +2,19 @@
 //! over many.
 
 mod editor;
+mod loads;
 mod new;
 mod size;
+mod state;
 
 use ipfs_traits::Cid;
 
 pub use self::editor::DirectoryEditor;
 pub(crate) use self::{
+    loads::Loads,
     new::{NewDirectory, symlink},
     size::{Bounds, Size},
+    state::Directory,
 };
 use crate::{child::Child, dagpb::Link};
 

@@ -16,7 +16,7 @@ use crate::{
     Name, Node,
     child::{Child, Sealer},
     data::Mtime,
-    directory::Target,
+    directory::{Loads, Target},
 };
 
 /// A sharded directory.
@@ -57,64 +57,77 @@ impl Tree {
         Self { shape: shard.shape(), root: Branch::of(shard, None) }
     }
 
-    /// The entry of this name.
-    pub(crate) async fn get(
-        &mut self,
-        source: &dyn BlockSource,
-        name: &[u8],
-    ) -> Result<Option<Target>> {
-        let (branch, slot) = self.way(source, name).await?;
-        Ok(match branch.twig(slot) {
-            Some(Twig::Entry(found, target)) if *found == *name => Some(*target),
+    /// The entry of this name. `None` if blocks are missing.
+    pub(crate) fn get(&mut self, loads: &mut Loads, name: &[u8]) -> Result<Option<Option<Target>>> {
+        Ok(self.way(loads, name)?.map(|(branch, slot)| match branch.twig(slot) {
+            Some(Twig::Entry(found, target)) if **found == *name => Some(*target),
             _ => None,
-        })
+        }))
     }
 
-    /// Adds an entry, or changes where it leads; gives what was there.
-    pub(crate) async fn insert(
+    /// Adds an entry, or changes where it leads; gives what was there. `None` if blocks are missing,
+    /// and then nothing is changed, nor after an error.
+    pub(crate) fn insert(
         &mut self,
-        source: &dyn BlockSource,
+        loads: &mut Loads,
         name: Name,
         target: Target,
-    ) -> Result<Option<Target>> {
-        self.way(source, &name).await?;
+    ) -> Result<Option<Option<Target>>> {
+        if self.way(loads, &name)?.is_none() {
+            return Ok(None);
+        }
         let hash = NameHash::of(&name);
-        self.root.insert(self.shape, hash, name, target)
+        self.root.insert(self.shape, hash, name, target).map(Some)
     }
 
-    /// Takes an entry out; gives what was there.
-    pub(crate) async fn remove(
+    /// Takes an entry out; gives what was there. `None` as for [`insert`](Self::insert).
+    pub(crate) fn remove(
         &mut self,
-        source: &dyn BlockSource,
+        loads: &mut Loads,
         name: &[u8],
-    ) -> Result<Option<Target>> {
-        self.way(source, name).await?;
-        self.root.remove(self.shape, NameHash::of(name), name)
+    ) -> Result<Option<Option<Target>>> {
+        if self.way(loads, name)?.is_none() {
+            return Ok(None);
+        }
+        self.root.remove(self.shape, NameHash::of(name), name).map(Some)
     }
 
-    /// Loads what is on the way of a name, and gives where it ends.
-    async fn way(&mut self, source: &dyn BlockSource, name: &[u8]) -> Result<(&mut Branch, usize)> {
+    /// Opens what is on the way of a name, and gives where it ends; `None` if a block is missing.
+    fn way(&mut self, loads: &mut Loads, name: &[u8]) -> Result<Option<(&mut Branch, usize)>> {
         let mut hash = NameHash::of(name);
         let mut branch = &mut self.root;
         loop {
             let slot = hash.next(self.shape.bits())?;
             if !branch.bitmap.has(slot) {
-                return Ok((branch, slot));
+                return Ok(Some((branch, slot)));
             }
             let at = branch.bitmap.before(slot);
             if let Twig::Stored(target) = branch.twigs[at] {
-                let block = source.get(&target.cid).await?;
+                let Some(block) = loads.get(&target.cid) else {
+                    return Ok(None);
+                };
                 let loaded = Branch::load(&block, self.shape, target)?;
                 branch.twigs[at] = Twig::Loaded(Box::new(loaded));
             }
             if matches!(branch.twigs[at], Twig::Entry(..)) {
-                return Ok((branch, slot));
+                return Ok(Some((branch, slot)));
             }
             let Twig::Loaded(next) = &mut branch.twigs[at] else {
-                return Err(Error::malformed("HAMT shard", "it was not loaded"));
+                return Err(not_loaded());
             };
             branch = next;
         }
+    }
+
+    /// All entries whose blocks are here, until the visitor has enough. `None` if blocks are missing
+    /// and it has not.
+    pub(crate) fn visit_loaded(
+        &self,
+        loads: &mut Loads,
+        visit: &mut Visit<'_>,
+    ) -> Result<Option<()>> {
+        let flow = self.root.visit_loaded(loads, self.shape, 0, visit)?;
+        Ok((flow.is_break() || !loads.are_missing()).then_some(()))
     }
 
     /// All entries, in the order of their hashes, until the visitor has enough. What is loaded for
@@ -270,10 +283,7 @@ impl Branch {
         visit: &'a mut Visit<'_>,
     ) -> BoxFuture<'a, Result<ControlFlow<()>>> {
         async move {
-            if (depth + 1) * shape.bits() > u64::BITS {
-                let most = (u64::BITS / shape.bits()) as usize;
-                return Err(Error::limit("levels of a sharded directory", most, most + 1));
-            }
+            check_depth(shape, depth)?;
             let mut loaded = self.fetch(source, shape).await?;
             for (at, twig) in self.twigs.iter().enumerate() {
                 let flow = match twig {
@@ -291,6 +301,35 @@ impl Branch {
             Ok(ControlFlow::Continue(()))
         }
         .boxed()
+    }
+
+    fn visit_loaded(
+        &self,
+        loads: &mut Loads,
+        shape: Shape,
+        depth: u32,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>> {
+        check_depth(shape, depth)?;
+        for twig in &self.twigs {
+            let flow = match twig {
+                Twig::Entry(name, target) => visit(name, *target),
+                Twig::Loaded(below) => below.visit_loaded(loads, shape, depth + 1, visit)?,
+                Twig::Stored(target) => match loads.get(&target.cid) {
+                    Some(block) => {
+                        let below = Self::load(&block, shape, *target)?;
+                        below.visit_loaded(loads, shape, depth + 1, visit)?
+                    }
+                    // It will be asked for, with others.
+                    None if !loads.are_many() => ControlFlow::Continue(()),
+                    None => return Ok(ControlFlow::Continue(())),
+                },
+            };
+            if flow.is_break() {
+                return Ok(flow);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The blocks below that are not loaded, each in its place, asked for together.
@@ -359,6 +398,16 @@ impl Branch {
             .collect();
         let links = links.iter().map(|(name, target)| target.link(&names[name.clone()]));
         encode(shape, self.bitmap, links, stat)
+    }
+}
+
+fn check_depth(shape: Shape, depth: u32) -> Result<()> {
+    let most = u64::BITS / shape.bits();
+    match depth < most {
+        true => Ok(()),
+        false => {
+            Err(Error::limit("levels of a sharded directory", most as usize, depth as usize + 1))
+        }
     }
 }
 
