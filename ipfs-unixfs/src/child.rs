@@ -1,6 +1,7 @@
 //! A node that another one links to, and making blocks of nodes.
 
 use bytes::Bytes;
+use cid::Version;
 use ipfs_traits::{Block, Cid, HashTable, Prefix, Result, codes};
 
 use crate::{Params, dagpb::Link};
@@ -34,6 +35,17 @@ impl Sealer {
     /// As the parameters say, for nodes of dag-pb.
     pub(crate) fn nodes(params: &Params, hashes: &HashTable) -> Self {
         Self { prefix: params.node_prefix(), inline: params.inline, hashes: hashes.clone() }
+    }
+
+    /// For nodes of dag-pb, as `cid` is made: its version and hash function. One that holds its
+    /// block in itself says nothing of others, and then the parameters hold.
+    pub(crate) fn like(cid: &Cid, params: &Params, hashes: &HashTable) -> Self {
+        let prefix = match (cid.version(), cid.hash().code()) {
+            (_, codes::IDENTITY) => params.node_prefix(),
+            (Version::V0, _) => Prefix::v0(),
+            (Version::V1, hash) => Prefix::v1(codes::DAG_PB, hash),
+        };
+        Self { prefix, ..Self::nodes(params, hashes) }
     }
 
     /// The block of a node, and how it is linked to. `size` is how many bytes of a file lie below

@@ -54,6 +54,7 @@ mod directory;
 mod export;
 pub mod hamt;
 mod import;
+pub mod mfs;
 mod name;
 mod node;
 mod params;

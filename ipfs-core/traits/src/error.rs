@@ -110,6 +110,10 @@ pub enum Error {
         within: Box<Cid>,
     },
 
+    /// Something of this name is there already.
+    #[error("{0} exists already")]
+    Exists(String),
+
     /// Something is there, but of another kind: a directory where a file was wanted.
     #[error("expected {expected}, found {found}")]
     WrongKind {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
-use ipfs_traits::{Block, BlockSource, Cid, Result};
+use ipfs_traits::{Block, BlockSource, Cid, Error, Result};
 
 /// Blocks that are asked for at once: a whole block of links of the usual fanout.
 const MANY: usize = 256;
@@ -56,6 +56,9 @@ impl Loads {
         loop {
             if let Some(done) = work(&mut loads)? {
                 return Ok(done);
+            }
+            if !loads.are_missing() {
+                return Err(Error::Closed("a directory that was open"));
             }
             loads.fetch(source).await?;
         }

@@ -119,6 +119,17 @@ impl Directory {
         self.form = Form::Sharded { tree, least: Size::default() };
     }
 
+    /// How new blocks of it get their CIDs.
+    pub(crate) const fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Its new blocks get their CIDs so from now on.
+    pub(crate) fn set_sealer(&mut self, sealer: Sealer) {
+        self.sealer = sealer;
+        self.stored = None;
+    }
+
     pub(crate) const fn stat(&self) -> (Option<u32>, Option<Mtime>) {
         (self.mode, self.mtime)
     }

@@ -13,6 +13,7 @@ mod hostile;
 mod import;
 #[path = "../../../ipfs-core/traits/tests/support/memory.rs"]
 mod memory;
+mod mfs;
 mod oracle;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
