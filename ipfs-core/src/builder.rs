@@ -358,6 +358,7 @@ impl Built {
             exchange,
             holds: self.holds,
             wanted: std::sync::Mutex::default(),
+            mfs: std::sync::Mutex::default(),
             state: futures_util::lock::Mutex::new(State::Open(self.lock)),
         }))
     }

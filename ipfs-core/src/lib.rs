@@ -70,6 +70,7 @@ mod guarded;
 mod hold;
 #[cfg(feature = "reqwest")]
 pub mod http_client;
+mod mfs;
 #[cfg(feature = "libp2p")]
 pub mod network;
 mod node;

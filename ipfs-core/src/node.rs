@@ -15,6 +15,7 @@ use ipfs_traits::{
     Multihash, Network, PeerId, Protection, Result, Routing, Runtime, Usage, async_trait,
     network::{Event, Snapshot},
 };
+use ipfs_unixfs::mfs::WeakMfs;
 
 use crate::{
     Blocks, Builder, Dag, Hold, IntoPeer, NodeSource, UnixFs, addresses, guarded::Guarded,
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) holds: Holds,
     /// Keeps the connections that the application asked for.
     pub(crate) wanted: sync::Mutex<HashMap<PeerId, Protection>>,
+    /// The mutable tree, while somebody has it.
+    pub(crate) mfs: sync::Mutex<WeakMfs>,
     /// The lock of the data directory while the node is open; how closing went, after.
     pub(crate) state: Mutex<State>,
 }
@@ -226,6 +229,10 @@ impl Node {
         // The lock of the data directory goes here.
         *state = State::Closed(result.clone());
         result
+    }
+
+    pub(crate) fn open_mfs(&self) -> sync::MutexGuard<'_, WeakMfs> {
+        self.inner.mfs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn guarded(&self) -> &Guarded {

@@ -41,7 +41,7 @@ mod state;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use bytes::Bytes;
@@ -58,6 +58,17 @@ use crate::{
 /// A mutable tree. Clones are handles of the same tree.
 #[derive(Clone)]
 pub struct Mfs(Arc<Inner>);
+
+/// A tree that is closed when nobody else has it.
+#[derive(Clone, Debug, Default)]
+pub struct WeakMfs(Weak<Inner>);
+
+impl WeakMfs {
+    /// The tree, if somebody has it.
+    pub fn upgrade(&self) -> Option<Mfs> {
+        self.0.upgrade().map(Mfs)
+    }
+}
 
 struct Inner {
     parts: Parts,
@@ -141,6 +152,11 @@ impl Mfs {
         let state = State::new(params.clone(), hashes.clone(), directory, cid);
         let (state, root) = (Mutex::new(state), futures_util::lock::Mutex::new(root));
         Ok(Self(Arc::new(Inner { parts, options, state, root })))
+    }
+
+    /// A handle that does not keep the tree open.
+    pub fn downgrade(&self) -> WeakMfs {
+        WeakMfs(Arc::downgrade(&self.0))
     }
 
     /// Does work on the tree, which waits for nothing but this lock, until no block is missing.
