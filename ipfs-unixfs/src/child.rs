@@ -23,6 +23,16 @@ impl Child {
     }
 }
 
+/// The bytes of a block that has no CID yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Unsealed {
+    pub(crate) bytes: Bytes,
+    /// Bytes of a file below it.
+    pub(crate) size: u64,
+    /// Bytes of the blocks below it.
+    pub(crate) below: u64,
+}
+
 /// How blocks of one codec get their CIDs.
 #[derive(Clone, Debug)]
 pub(crate) struct Sealer {
@@ -48,6 +58,27 @@ impl Sealer {
         Self { prefix, ..Self::nodes(params, hashes) }
     }
 
+    /// As the parameters say, for leaves of files.
+    pub(crate) fn leaves(params: &Params, hashes: &HashTable) -> Self {
+        Self { prefix: params.leaf_prefix(), ..Self::nodes(params, hashes) }
+    }
+
+    /// The blocks of many, hashed side by side, in their order.
+    pub(crate) fn seal_many(&self, many: Vec<Unsealed>) -> Result<Vec<(Block, Child)>> {
+        let is_inline = |bytes: &Bytes| self.inline.is_some_and(|most| bytes.len() <= most);
+        let hashed = many.iter().filter(|one| !is_inline(&one.bytes));
+        let hashed: Vec<Bytes> = hashed.map(|one| one.bytes.clone()).collect();
+        let mut blocks = Block::many_with_prefix(&self.prefix, hashed, &self.hashes)?.into_iter();
+        let seal = |Unsealed { bytes, size, below }| match is_inline(&bytes) {
+            true => self.seal(bytes, size, below),
+            false => {
+                let block = blocks.next().expect("there is one for each that was hashed");
+                Ok(with_child(block, size, below))
+            }
+        };
+        many.into_iter().map(seal).collect()
+    }
+
     /// The block of a node, and how it is linked to. `size` is how many bytes of a file lie below
     /// it, `below` how many bytes the blocks below it have.
     pub(crate) fn seal(
@@ -62,25 +93,11 @@ impl Sealer {
             _ => self.prefix,
         };
         let block = Block::with_prefix(&prefix, bytes, &self.hashes)?;
-        let child = Child { cid: *block.cid(), size, tsize: block.len() as u64 + below };
-        Ok((block, child))
+        Ok(with_child(block, size, below))
     }
+}
 
-    /// The blocks of many nodes of no files, hashed side by side, in their order: of each its bytes,
-    /// and how many bytes the blocks below it have.
-    pub(crate) fn seal_many(&self, nodes: Vec<(Vec<u8>, u64)>) -> Result<Vec<(Block, Child)>> {
-        if self.inline.is_some() {
-            return nodes.into_iter().map(|(bytes, below)| self.seal(bytes, 0, below)).collect();
-        }
-        let (nodes, below): (Vec<Bytes>, Vec<u64>) =
-            nodes.into_iter().map(|(bytes, below)| (Bytes::from(bytes), below)).unzip();
-        let blocks = Block::many_with_prefix(&self.prefix, nodes, &self.hashes)?;
-        Ok(std::iter::zip(blocks, below)
-            .map(|(block, below)| {
-                let tsize = block.len() as u64 + below;
-                let child = Child { cid: *block.cid(), size: 0, tsize };
-                (block, child)
-            })
-            .collect())
-    }
+const fn with_child(block: Block, size: u64, below: u64) -> (Block, Child) {
+    let child = Child { cid: *block.cid(), size, tsize: block.len() as u64 + below };
+    (block, child)
 }

@@ -4,11 +4,19 @@
 //! blocking work goes, many leaves side by side, the next one is read and the one before is stored.
 //! What is held is a few batches, whatever the size of the content.
 
+mod assemble;
 mod balanced;
+mod batch;
 mod chunks;
+mod cut;
 mod directory;
+mod disk;
+mod entries;
 mod file;
+mod keep;
+mod layout;
 mod leaves;
+mod runs;
 mod tree;
 mod walk;
 
@@ -18,19 +26,25 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 
 use bytes::Bytes;
-use futures_core::future::BoxFuture;
+use futures_core::{Stream, future::BoxFuture};
 use futures_io::AsyncRead;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use ipfs_traits::{
-    Block, Blockstore, Cid, Error, HashTable, Result, Runtime,
+    Blockstore, Cid, Error, HashTable, Origin, ReferenceSink, Result, Runtime,
     work::{Meter, Work},
 };
 
-use self::chunks::{FromBytes, FromReader};
-use crate::{Params, child::Child};
+pub use self::entries::{NewContent, NewEntry};
+use self::{
+    entries::Entries,
+    keep::{Blocks, Keep},
+    runs::{FromBytes, FromReader},
+};
+use crate::{Params, attributes::Attributes, child::Child};
 
 /// Makes blocks of files and trees, and puts them into a store.
 ///
@@ -62,8 +76,10 @@ pub struct Importer(Context);
 struct Context {
     params: Arc<Params>,
     hashes: HashTable,
-    store: Arc<dyn Blockstore>,
+    keep: Keep,
     runtime: Arc<dyn Runtime>,
+    /// Batches that are hashed and stored at the same time.
+    at_once: usize,
     meter: Meter,
     counters: Arc<Counters>,
 }
@@ -85,8 +101,9 @@ impl Importer {
     /// blocks where `runtime` says.
     pub fn new(store: Arc<dyn Blockstore>, runtime: Arc<dyn Runtime>) -> Self {
         let (params, hashes) = (Arc::default(), HashTable::standard());
+        let keep = Keep { store, references: None, only_hash: false };
         let (meter, counters) = (Meter::default(), Arc::default());
-        Self(Context { params, hashes, store, runtime, meter, counters })
+        Self(Context { params, hashes, keep, runtime, at_once: at_once(), meter, counters })
     }
 
     /// Uses these parameters.
@@ -103,26 +120,99 @@ impl Importer {
         self
     }
 
+    /// Makes all blocks, and keeps none: to learn the CID of something. Nothing reaches the store or
+    /// what takes references.
+    #[must_use]
+    pub fn only_hash(mut self) -> Self {
+        self.0.keep.only_hash = true;
+        self
+    }
+
+    /// Leaves the bytes of files where they are: `sink` takes a reference to each leaf, and the
+    /// store everything else. Content must lie in a file ([`path`](Self::path),
+    /// [`NewContent::Disk`]) or at a URL ([`url`](Self::url)), and leaves must be raw; if not, the
+    /// import fails with [`Error::Invalid`].
+    #[must_use]
+    pub fn references(mut self, sink: Arc<dyn ReferenceSink>) -> Self {
+        self.0.keep.references = Some(sink);
+        self
+    }
+
     /// Imports bytes as a file.
     pub fn bytes(&self, bytes: impl Into<Bytes>) -> Import {
         let bytes = bytes.into();
-        self.start(|context| async move { context.file(FromBytes::new(bytes)).await }.boxed())
+        self.start(|context| {
+            async move { context.file(FromBytes(bytes), None, Attributes::NONE).await }.boxed()
+        })
     }
 
     /// Imports what `reader` gives, to its end, as a file.
     pub fn reader(&self, reader: impl AsyncRead + Send + 'static) -> Import {
+        self.read(None, reader)
+    }
+
+    /// Imports what `reader` gives, to its end, as a file: the content that is found at `url`, to
+    /// which [`references`](Self::references) then refer.
+    pub fn url(&self, url: impl Into<Arc<str>>, reader: impl AsyncRead + Send + 'static) -> Import {
+        self.read(Some(Origin::Url(url.into())), reader)
+    }
+
+    fn read(&self, origin: Option<Origin>, reader: impl AsyncRead + Send + 'static) -> Import {
         self.start(|context| {
-            async move { context.file(FromReader::new(Box::pin(reader))).await }.boxed()
+            let runs = FromReader(Box::pin(reader));
+            async move { context.file(runs, origin, Attributes::NONE).await }.boxed()
         })
     }
 
     /// Imports a file, a symbolic link, or a directory with all that is below it.
     ///
-    /// Symbolic links are kept as such, never followed. The CID does not depend on the order in
-    /// which the file system lists a directory.
+    /// [`Params`] says what becomes of symbolic links and which entries are left out. Names and the
+    /// targets of links are taken as they are, in bytes, on Unix, and must be Unicode elsewhere. The
+    /// CID does not depend on the order in which the file system lists a directory.
+    ///
+    /// What is no file, directory or link (a socket, a device) is an error, and so is a pipe, unless
+    /// it is `path` itself: that is read to its end, as a file.
     pub fn path(&self, path: impl Into<PathBuf>) -> Import {
         let path = path.into();
         self.start(|context| async move { context.path(path).await }.boxed())
+    }
+
+    /// Imports a tree whose entries come one after the other, in any order. An error among them ends
+    /// the import.
+    ///
+    /// Of each entry name and CID are held until all have come, some 200 bytes; of their content no
+    /// more than of any other import. The next entry is not asked for before a
+    /// [reader](NewContent::Reader) has come to its end. Which entries of a disk are left out
+    /// matters nothing here.
+    ///
+    /// Two things at one path, and a name that could not stand on a disk (an empty one, `.`, `..`,
+    /// one with a slash or a zero byte), fail with [`Error::Invalid`]; a path of more than
+    /// [`NewEntry::MAX_DEPTH`] names fails with [`Error::Limit`].
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use futures::stream;
+    /// # use ipfs_traits::{memory::MemoryStore, VirtualRuntime};
+    /// # use ipfs_unixfs::Importer;
+    /// use ipfs_unixfs::NewEntry;
+    /// # let runtime = VirtualRuntime::new();
+    /// # let importer = Importer::new(Arc::new(MemoryStore::new()), Arc::new(runtime.clone()));
+    ///
+    /// let entries = [
+    ///     NewEntry::file(["docs", "hello.txt"], "hello"),
+    ///     NewEntry::symlink(["readme"], "docs/hello.txt"),
+    /// ];
+    /// let entries = stream::iter(entries.map(Ok));
+    /// let imported = runtime.block_on(importer.entries(entries)).unwrap()?;
+    /// assert_eq!((imported.files, imported.directories, imported.symlinks), (1, 2, 1));
+    /// # Ok::<(), ipfs_traits::Error>(())
+    /// ```
+    pub fn entries(
+        &self,
+        entries: impl Stream<Item = Result<NewEntry>> + Send + 'static,
+    ) -> Import {
+        let entries = Entries(entries.boxed());
+        self.start(|context| async move { context.entries(entries).await }.boxed())
     }
 
     /// Nothing is done, and nothing is checked, before the import is polled.
@@ -134,7 +224,9 @@ impl Importer {
         let context = Context { meter: meter.clone(), counters, ..self.0.clone() };
         Work::new(meter, async move {
             context.params.check_with(&context.hashes)?;
+            context.keep.check(&context.params)?;
             let root = work(context.clone()).await?;
+            let root = context.wrap(root).await?;
             Ok(context.imported(&root))
         })
     }
@@ -152,19 +244,32 @@ impl Context {
             directories: count(&self.counters.directories),
             symlinks: count(&self.counters.symlinks),
             blocks: count(&self.counters.blocks),
+            only_hash: self.keep.only_hash,
+            references: self.keep.refers(),
             params: (*self.params).clone(),
         }
     }
 
-    /// Puts blocks into the store, and counts them.
-    async fn put(&self, blocks: &[Block]) -> Result<()> {
-        if !blocks.is_empty() {
-            self.store.put_many(blocks).await?;
-            add(&self.counters.blocks, blocks.len() as u64);
-        }
-        Ok(())
+    /// Makes the root the only entry of a directory, if that is asked for.
+    async fn wrap(&self, root: Child) -> Result<Child> {
+        let Some(name) = self.params.wrap.clone() else {
+            return Ok(root);
+        };
+        let mut blocks = Blocks::default();
+        let root = self.directory(vec![(name, root)], Attributes::NONE, &mut blocks).await?;
+        self.put(blocks).await?;
+        Ok(root)
     }
 }
+
+/// How many batches are hashed and stored at once: what keeps every core busy, and no more than
+/// memory has room for.
+fn at_once() -> usize {
+    thread::available_parallelism().map_or(2, usize::from).clamp(2, MOST_AT_ONCE)
+}
+
+/// The most batches that are hashed and stored at once, each of up to 16 MiB.
+const MOST_AT_ONCE: usize = 4;
 
 /// An import under way.
 pub type Import = Work<Imported>;
@@ -186,8 +291,13 @@ pub struct Imported {
     pub directories: u64,
     /// Symbolic links.
     pub symlinks: u64,
-    /// Blocks put into the store, those that were there already included.
+    /// Blocks put into the store or referred to, those that were there already included, and
+    /// without those that are in their CIDs.
     pub blocks: u64,
+    /// Whether they were not put anywhere, but only made.
+    pub only_hash: bool,
+    /// Whether leaves were left where they are, and referred to.
+    pub references: bool,
     /// What it was made with: the same content and parameters give the same root again.
     pub params: Params,
 }

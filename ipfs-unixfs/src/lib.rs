@@ -32,6 +32,8 @@
 //! | | |
 //! |---|---|
 //! | [`Importer`], [`Params`], [`Imported`] | from content to blocks |
+//! | [`NewEntry`] | a tree that comes from elsewhere than a disk |
+//! | [`Chunker`], [`Chunking`] | how files are cut, also by your own code |
 //! | [`Exporter`], [`File`], [`Tree`] | from blocks to content |
 //! | [`Work`], [`Event`], [`Progress`] | an import or export under way |
 //! | [`Node`] | one block as a node of UnixFS |
@@ -44,9 +46,9 @@
 //!
 //! # Not here yet
 //!
-//! Sharded directories (a typed error both ways), content-defined chunkers, the trickle layout,
-//! modes and times, ignore rules, MFS.
+//! Sharded directories (a typed error both ways), the trickle layout, MFS.
 
+mod attributes;
 mod child;
 pub mod dagpb;
 pub mod data;
@@ -58,14 +60,17 @@ pub mod mfs;
 mod name;
 mod node;
 mod params;
+mod rules;
 
 pub use ipfs_traits::work::{Event, Progress, Work};
 
 pub use self::{
     directory::{DirectoryEditor, Target},
     export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
-    import::{Import, Imported, Importer},
+    import::{Import, Imported, Importer, NewContent, NewEntry},
     name::Name,
     node::{DirectoryNode, FileNode, Node},
-    params::{Chunker, Layout, Params, Sharding},
+    params::{
+        Attribute, Chunker, Chunking, CustomChunker, Cutter, Layout, Params, Sharding, Symlinks,
+    },
 };

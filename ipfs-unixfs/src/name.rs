@@ -38,6 +38,22 @@ impl Name {
         Self(self.0.slice(count..))
     }
 
+    /// Whether an entry may be made with this name: one that every reader takes for one name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`], which says of `what`.
+    pub(crate) fn check_new(&self, what: &'static str) -> Result<()> {
+        let bad = match &self.0[..] {
+            b"" => "a name is empty",
+            b"." | b".." => "a name leads elsewhere",
+            name if name.contains(&b'/') => "a name holds a slash",
+            name if name.contains(&0) => "a name holds a zero byte",
+            _ => return Ok(()),
+        };
+        Err(Error::invalid(what, format!("{bad}: {self:?}")))
+    }
+
     /// The name as text.
     ///
     /// # Errors

@@ -1,7 +1,16 @@
 //! What decides the CID of a file or tree: everything that an import can be told.
 
+mod chunker;
+mod chunking;
+
 use cid::Version;
 use ipfs_traits::{Error, HashTable, Prefix, Result, codes, limits};
+
+pub use self::{
+    chunker::Chunker,
+    chunking::{Chunking, CustomChunker, Cutter},
+};
+use crate::{Name, data::Mtime, rules::Rules};
 
 /// How content becomes blocks. The same content and the same parameters always give the same CID.
 ///
@@ -10,9 +19,9 @@ use ipfs_traits::{Error, HashTable, Prefix, Result, codes, limits};
 /// options. Every field can be changed:
 ///
 /// ```
-/// use ipfs_unixfs::{Chunker, Params};
+/// use ipfs_unixfs::Params;
 ///
-/// let params = Params { chunker: Chunker::fixed(65_536)?, ..Params::unixfs_v1_2025() };
+/// let params = Params { chunker: "rabin-65536".parse()?, ..Params::unixfs_v1_2025() };
 /// assert!(params.check().is_ok());
 /// # Ok::<(), ipfs_traits::Error>(())
 /// ```
@@ -24,7 +33,9 @@ pub struct Params {
     pub cid_version: Version,
     /// The hash function, by multicodec.
     pub hash: u64,
-    /// Whether leaves are raw blocks rather than dag-pb nodes.
+    /// Whether leaves are raw blocks rather than dag-pb nodes. They have no room for modes and times:
+    /// as in Kubo, leaves are never raw while [`mode`](Self::mode) or [`mtime`](Self::mtime) says
+    /// anything but [`Attribute::Omitted`].
     pub raw_leaves: bool,
     /// How a file is cut into leaves.
     pub chunker: Chunker,
@@ -43,51 +54,69 @@ pub struct Params {
     /// The most bytes of a block that goes into its CID instead of a store, at most 64; `None` for
     /// none.
     pub inline: Option<usize>,
-    /// Whether empty directories are kept.
+    /// The permissions that files and directories state; links state none. Of those kept or set,
+    /// the low 12 bits are written. A file without any (mode 0) states none, as in Kubo.
+    pub mode: Attribute<u32>,
+    /// When files, directories and links say that they were changed.
+    pub mtime: Attribute<Mtime>,
+    /// What becomes of the symbolic links of a disk.
+    pub symlinks: Symlinks,
+    /// Whether directories are kept that have no entries. One whose entries are empty directories
+    /// has some, and is kept, as in Kubo.
     pub empty_directories: bool,
-    /// Whether entries are kept whose name begins with a dot.
+    /// Whether entries of a disk are kept whose name begins with a dot, or that Windows hides.
     pub hidden: bool,
+    /// Which entries of a disk are left out: lines as in a `.gitignore` file of the folder that is
+    /// imported, whose own name is never left out. What is below an entry that is left out is so
+    /// too.
+    ///
+    /// Kubo holds the lines against the last name of a path alone: where they have a slash, it
+    /// leaves out less.
+    pub ignore: Vec<String>,
+    /// The name under which the root becomes the only entry of a directory, which is then the root.
+    pub wrap: Option<Name>,
 }
 
-/// How a file is cut into leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Chunker {
-    /// Into pieces of so many bytes each, the last one shorter. Make it with
-    /// [`Chunker::fixed`].
-    Fixed(usize),
+/// What an import does with something that it finds at files and directories: their mode, or their
+/// time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attribute<T> {
+    /// It is not written. The default of both: with it, the same content has the same CID whoever
+    /// keeps it where.
+    #[default]
+    Omitted,
+    /// It is written as it was found. Where nothing is found, as with a stream, nothing is written.
+    Kept,
+    /// This one is written everywhere.
+    Set(T),
 }
 
-impl Chunker {
-    /// The largest leaf content, in bytes: a block of 2 MiB less room for what stands around it,
-    /// as Kubo has it.
-    pub const MAX_SIZE: usize = limits::MAX_BLOCK - 256;
-
-    /// Pieces of `size` bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] for 0, [`Error::Limit`] beyond [`Self::MAX_SIZE`].
-    pub fn fixed(size: usize) -> Result<Self> {
-        let chunker = Self::Fixed(size);
-        chunker.check()?;
-        Ok(chunker)
+impl<T: Copy> Attribute<T> {
+    const fn is_omitted(&self) -> bool {
+        matches!(self, Self::Omitted)
     }
 
-    fn check(self) -> Result<()> {
-        let Self::Fixed(size) = self;
-        match size {
-            0 => Err(Error::invalid("chunker", "pieces of no bytes")),
-            1..=Self::MAX_SIZE => Ok(()),
-            _ => Err(Error::limit("bytes of a chunk", Self::MAX_SIZE, size)),
+    /// What is written where `found` was found.
+    pub(crate) const fn of(&self, found: Option<T>) -> Option<T> {
+        match self {
+            Self::Omitted => None,
+            Self::Kept => found,
+            Self::Set(value) => Some(*value),
         }
     }
+}
 
-    /// The most bytes of a piece.
-    pub(crate) const fn max_size(self) -> usize {
-        let Self::Fixed(size) = self;
-        size
-    }
+/// What becomes of symbolic links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Symlinks {
+    /// They are kept as links, wherever they lead. The default: nothing outside of a folder is
+    /// imported with it.
+    #[default]
+    Kept,
+    /// What they lead to stands in their place. One that leads nowhere, or back to where it is
+    /// found, is an error.
+    Followed,
 }
 
 /// How leaves become a tree.
@@ -128,13 +157,18 @@ impl Params {
             max_directory_links: None,
             fanout: 256,
             inline: None,
+            mode: Attribute::Omitted,
+            mtime: Attribute::Omitted,
+            symlinks: Symlinks::Kept,
             empty_directories: true,
             hidden: false,
+            ignore: Vec::new(),
+            wrap: None,
         }
     }
 
     /// `unixfs-v0-2015`: CIDv0, dag-pb leaves of 256 KiB, 174 links.
-    pub const fn unixfs_v0_2015() -> Self {
+    pub fn unixfs_v0_2015() -> Self {
         Self {
             cid_version: Version::V0,
             raw_leaves: false,
@@ -167,7 +201,18 @@ impl Params {
         if let Some(most) = self.inline.filter(|most| *most > limits::MAX_IDENTITY) {
             return Err(Error::limit("bytes inside an identity CID", limits::MAX_IDENTITY, most));
         }
-        Ok(())
+        if let Attribute::Set(mode) = self.mode
+            && mode > MODE_BITS
+        {
+            return Err(Error::limit("mode", MODE_BITS as usize, mode as usize));
+        }
+        if let Attribute::Set(Mtime { nanos: Some(1_000_000_000..), .. }) = self.mtime {
+            return Err(Error::invalid("mtime", "its nanoseconds are a second or more"));
+        }
+        if let Some(name) = &self.wrap {
+            name.check_new("wrap")?;
+        }
+        Rules::new(&self.ignore).map(drop)
     }
 
     /// The same, and that the hash function is known.
@@ -187,14 +232,22 @@ impl Params {
         }
     }
 
+    /// Whether leaves are raw: not if files have modes or times, of which there is no room in those.
+    pub(crate) const fn leaves_are_raw(&self) -> bool {
+        self.raw_leaves && self.mode.is_omitted() && self.mtime.is_omitted()
+    }
+
     /// The prefix of CIDs of leaves.
     pub(crate) const fn leaf_prefix(&self) -> Prefix {
-        match self.raw_leaves {
+        match self.leaves_are_raw() {
             true => Prefix::v1(codes::RAW, self.hash),
             false => self.node_prefix(),
         }
     }
 }
+
+/// Permissions, and the three bits above them, as they stand in the format.
+pub(crate) const MODE_BITS: u32 = 0o7777;
 
 /// Whether a node of a sharded directory can have so many children.
 pub(crate) const fn is_fanout(fanout: u64) -> bool {
@@ -209,27 +262,4 @@ impl Default for Params {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bad_parameters_are_named() {
-        assert!(matches!(Chunker::fixed(0), Err(Error::Invalid { what: "chunker", .. })));
-        assert!(matches!(Chunker::fixed(Chunker::MAX_SIZE + 1), Err(Error::Limit { .. })));
-        let params = Params { hash: codes::SHA2_512, ..Params::unixfs_v0_2015() };
-        assert!(matches!(params.check(), Err(Error::Invalid { what: "hash", .. })));
-        let params = Params { max_links: 1, ..Params::default() };
-        assert!(matches!(params.check(), Err(Error::Invalid { what: "max_links", .. })));
-        let params = Params { max_links: Params::MAX_LINKS + 1, ..Params::default() };
-        assert!(matches!(params.check(), Err(Error::Limit { .. })));
-        for fanout in [0, 4, 100, 2048] {
-            let params = Params { fanout, ..Params::default() };
-            assert!(matches!(params.check(), Err(Error::Invalid { what: "fanout", .. })));
-        }
-        let params = Params { inline: Some(65), ..Params::default() };
-        assert!(matches!(params.check(), Err(Error::Limit { limit: 64, .. })));
-        let params = Params { hash: 0x9999, ..Params::default() };
-        let unknown = params.check_with(&HashTable::standard());
-        assert!(matches!(unknown, Err(Error::UnknownHash(0x9999))));
-    }
-}
+mod tests;

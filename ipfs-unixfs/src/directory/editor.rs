@@ -7,7 +7,7 @@ use ipfs_traits::Error;
 use ipfs_traits::{BlockSource, Blockstore, Cid, HashTable, Result};
 
 use super::{Directory, Loads, Target, state::Form};
-use crate::{Name, Node, Params, data::Mtime};
+use crate::{Name, Node, Params, attributes::Attributes, data::Mtime};
 
 /// A directory that is changed an entry at a time: a value in memory, until it is
 /// [written](Self::write).
@@ -74,18 +74,18 @@ impl DirectoryEditor {
 
     /// Permissions and other bits of the mode.
     pub const fn mode(&self) -> Option<u32> {
-        self.directory.stat().0
+        self.directory.attributes().mode
     }
 
     /// When it was changed.
     pub const fn mtime(&self) -> Option<Mtime> {
-        self.directory.stat().1
+        self.directory.attributes().mtime
     }
 
     /// Sets the mode and the time of change. They count for the size of a directory in one block,
     /// which the next change of an entry looks at.
     pub fn set_stat(&mut self, mode: Option<u32>, mtime: Option<Mtime>) {
-        self.directory.set_stat(mode, mtime);
+        self.directory.set_attributes(Attributes { mode, mtime });
     }
 
     /// Where the entry of this name leads.

@@ -5,9 +5,10 @@ use ipfs_traits::{Block, Error, HashTable, Result, limits};
 use super::{Bounds, Size};
 use crate::{
     Name, Params,
+    attributes::Attributes,
     child::{Child, Sealer},
     dagpb::{self, Link},
-    data::{Kind, Mtime, NewData},
+    data::{Kind, NewData},
     hamt::Build,
 };
 
@@ -31,16 +32,16 @@ impl NewDirectory {
         params: &Params,
         hashes: &HashTable,
         mut entries: Vec<(Name, Child)>,
-        stat: (Option<u32>, Option<Mtime>),
+        attributes: Attributes,
     ) -> Result<Self> {
         let sealer = Sealer::nodes(params, hashes);
         let bounds = Bounds::of(params);
         let size = entries
             .iter()
             .map(|(name, child)| bounds.entry(name, child.cid, child.tsize))
-            .fold(bounds.empty(stat.0, stat.1), Size::plus);
+            .fold(bounds.empty(attributes), Size::plus);
         if bounds.exceeded(size) {
-            return Build::new(params.fanout, sealer, entries, stat)
+            return Build::new(params.fanout, sealer, entries, attributes)
                 .map(Box::new)
                 .map(Self::Sharded);
         }
@@ -50,7 +51,7 @@ impl NewDirectory {
         }
         let links = entries.iter().map(|(name, child)| child.link(name));
         let below = entries.iter().map(|(_, child)| child.tsize).sum();
-        let made = sealer.seal(basic(links, stat)?, 0, below)?;
+        let made = sealer.seal(basic(links, attributes)?, 0, below)?;
         Ok(Self::Basic(Some(Box::new(made))))
     }
 
@@ -69,9 +70,9 @@ impl NewDirectory {
 /// The bytes of a directory in one block, whose links are sorted by name.
 pub(super) fn basic<'a>(
     links: impl Iterator<Item = Link<'a>> + Clone,
-    (mode, mtime): (Option<u32>, Option<Mtime>),
+    attributes: Attributes,
 ) -> Result<Vec<u8>> {
-    let data = NewData { mode, mtime, ..NewData::of(Kind::Directory) };
+    let data = attributes.data(Kind::Directory);
     let bytes = dagpb::encode(links, Some(&data.encode()));
     match bytes.len() <= limits::MAX_BLOCK {
         true => Ok(bytes),
@@ -83,8 +84,12 @@ pub(super) fn basic<'a>(
 pub(crate) fn symlink(
     sealer: &Sealer,
     target: &[u8],
-    (mode, mtime): (Option<u32>, Option<Mtime>),
+    attributes: Attributes,
 ) -> Result<(Block, Child)> {
-    let data = NewData { content: Some(target), mode, mtime, ..NewData::of(Kind::Symlink) };
-    sealer.seal(dagpb::encode([], Some(&data.encode())), 0, 0)
+    let data = NewData { content: Some(target), ..attributes.data(Kind::Symlink) };
+    let bytes = dagpb::encode([], Some(&data.encode()));
+    if bytes.len() > limits::MAX_BLOCK {
+        return Err(Error::limit("bytes of a symbolic link", limits::MAX_BLOCK, bytes.len()));
+    }
+    sealer.seal(bytes, 0, 0)
 }

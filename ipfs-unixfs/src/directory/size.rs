@@ -4,8 +4,9 @@ use ipfs_traits::{Cid, protobuf};
 
 use crate::{
     Params, Sharding,
+    attributes::Attributes,
     dagpb::{self, Link},
-    data::{Kind, Mtime, NewData},
+    data::Kind,
 };
 
 /// The bounds of a directory in one block.
@@ -28,12 +29,11 @@ impl Bounds {
     }
 
     /// What a directory without entries counts for.
-    pub(crate) fn empty(&self, mode: Option<u32>, mtime: Option<Mtime>) -> Size {
+    pub(crate) fn empty(&self, attributes: Attributes) -> Size {
         let bytes = match self.sharding {
             Sharding::Never | Sharding::ByLinks(_) => 0,
             Sharding::ByBlock(_) => {
-                let data = NewData { mode, mtime, ..NewData::of(Kind::Directory) };
-                protobuf::bytes_len(1, data.encode().len())
+                protobuf::bytes_len(1, attributes.data(Kind::Directory).encode().len())
             }
         };
         Size { bytes, links: 0 }

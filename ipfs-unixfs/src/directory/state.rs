@@ -7,8 +7,8 @@ use ipfs_traits::{Block, Error, HashTable, Result};
 use super::{Bounds, Loads, Size, Target, new::basic};
 use crate::{
     Name, Node, Params,
+    attributes::Attributes,
     child::{Child, Sealer},
-    data::Mtime,
     hamt::{Shard, Tree},
     node::DirectoryNode,
 };
@@ -20,8 +20,7 @@ pub(crate) struct Directory {
     bounds: Bounds,
     fanout: usize,
     pub(super) form: Form,
-    mode: Option<u32>,
-    mtime: Option<Mtime>,
+    attributes: Attributes,
     /// What is stored of it, if nothing was changed since.
     stored: Option<Target>,
 }
@@ -75,9 +74,8 @@ impl Directory {
             sealer: Sealer::nodes(params, hashes),
             bounds,
             fanout: params.fanout,
-            form: Form::Basic { entries: BTreeMap::new(), size: bounds.empty(None, None) },
-            mode: None,
-            mtime: None,
+            form: Form::Basic { entries: BTreeMap::new(), size: bounds.empty(Attributes::NONE) },
+            attributes: Attributes::NONE,
             stored: None,
         }
     }
@@ -97,8 +95,8 @@ impl Directory {
     }
 
     fn load(&mut self, directory: &DirectoryNode) -> Result<()> {
-        (self.mode, self.mtime) = (directory.mode(), directory.mtime());
-        let mut size = self.bounds.empty(self.mode, self.mtime);
+        self.attributes = Attributes { mode: directory.mode(), mtime: directory.mtime() };
+        let mut size = self.bounds.empty(self.attributes);
         let mut entries = BTreeMap::new();
         for link in directory.entries() {
             let name = Name::from(link.name.unwrap_or_default());
@@ -113,7 +111,7 @@ impl Directory {
     }
 
     fn load_shard(&mut self, shard: &Shard) {
-        (self.mode, self.mtime) = (shard.mode(), shard.mtime());
+        self.attributes = Attributes { mode: shard.mode(), mtime: shard.mtime() };
         self.fanout = shard.fanout();
         let tree = Box::new(Tree::of(shard));
         self.form = Form::Sharded { tree, least: Size::default() };
@@ -130,16 +128,16 @@ impl Directory {
         self.stored = None;
     }
 
-    pub(crate) const fn stat(&self) -> (Option<u32>, Option<Mtime>) {
-        (self.mode, self.mtime)
+    pub(crate) const fn attributes(&self) -> Attributes {
+        self.attributes
     }
 
-    pub(crate) fn set_stat(&mut self, mode: Option<u32>, mtime: Option<Mtime>) {
+    pub(crate) fn set_attributes(&mut self, attributes: Attributes) {
         if let Form::Basic { size, .. } = &mut self.form {
-            let before = self.bounds.empty(self.mode, self.mtime);
-            *size = size.minus(before).plus(self.bounds.empty(mode, mtime));
+            let before = self.bounds.empty(self.attributes);
+            *size = size.minus(before).plus(self.bounds.empty(attributes));
         }
-        (self.mode, self.mtime) = (mode, mtime);
+        self.attributes = attributes;
         self.stored = None;
     }
 
@@ -233,7 +231,7 @@ impl Directory {
         for (name, target) in entries {
             tree.insert(&mut Loads::default(), name.clone(), *target)?;
         }
-        let least = size.minus(self.bounds.empty(self.mode, self.mtime));
+        let least = size.minus(self.bounds.empty(self.attributes));
         self.form = Form::Sharded { tree, least };
         Ok(Some(()))
     }
@@ -245,7 +243,7 @@ impl Directory {
             return Ok(Some(()));
         };
         let bounds = self.bounds;
-        let mut size = bounds.empty(self.mode, self.mtime);
+        let mut size = bounds.empty(self.attributes);
         let mut entries = BTreeMap::new();
         let mut visit = |name: &Name, target: Target| {
             size = size.plus(bounds.entry(name, target.cid, target.dag_size));
@@ -281,18 +279,18 @@ impl Directory {
         if let Some(stored) = self.stored {
             return Ok(stored);
         }
-        let stat = (self.mode, self.mtime);
+        let attributes = self.attributes;
         let child: Child = match &mut self.form {
             Form::Basic { entries, .. } => {
                 let links = entries.iter().map(|(name, target)| target.link(name));
                 let below = entries
                     .values()
                     .fold(0, |sum: u64, target| sum.saturating_add(target.dag_size));
-                let (block, child) = self.sealer.seal(basic(links, stat)?, 0, below)?;
+                let (block, child) = self.sealer.seal(basic(links, attributes)?, 0, below)?;
                 out.push(block);
                 child
             }
-            Form::Sharded { tree, .. } => tree.seal(&self.sealer, stat, out)?,
+            Form::Sharded { tree, .. } => tree.seal(&self.sealer, attributes, out)?,
         };
         Ok(child.into())
     }

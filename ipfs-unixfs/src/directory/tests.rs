@@ -7,7 +7,7 @@ use ipfs_traits::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Name, Params, Sharding, child::Child, data::Mtime};
+use crate::{Name, Params, Sharding, attributes::Attributes, child::Child};
 
 /// A change of a directory: where an entry leads now, or that it is gone.
 type Change = (u8, Option<u8>);
@@ -63,17 +63,14 @@ impl Desk {
     }
 
     /// The root of these entries, made at once.
-    fn at_once(
-        &self,
-        entries: &BTreeMap<Name, Target>,
-        stat: (Option<u32>, Option<Mtime>),
-    ) -> Target {
+    fn at_once(&self, entries: &BTreeMap<Name, Target>, attributes: Attributes) -> Target {
         let entries = entries
             .iter()
             .rev()
             .map(|(name, to)| (name.clone(), Child { cid: to.cid, size: 0, tsize: to.dag_size }));
         let hashes = HashTable::standard();
-        let mut new = NewDirectory::new(&self.params, &hashes, entries.collect(), stat).unwrap();
+        let mut new =
+            NewDirectory::new(&self.params, &hashes, entries.collect(), attributes).unwrap();
         loop {
             if let (_, Some(root)) = new.step().unwrap() {
                 return root.into();
@@ -126,7 +123,7 @@ proptest! {
             }
             prop_assert_eq!(&entries_of(&desk, &editor), &model);
             let written = desk.run(editor.write(&desk.store)).unwrap();
-            prop_assert_eq!(written, desk.at_once(&model, (mode, None)));
+            prop_assert_eq!(written, desk.at_once(&model, Attributes { mode, mtime: None }));
             prop_assert_eq!(&entries_of(&desk, &editor), &model);
             if reopen {
                 editor = desk.open(&written.cid).unwrap();
@@ -293,7 +290,7 @@ fn names_that_are_twice_there_or_empty_are_refused() {
     for sharding in [Sharding::Never, Sharding::ByLinks(0)] {
         let params = Params { sharding, ..Params::default() };
         let hashes = HashTable::standard();
-        let new = NewDirectory::new(&params, &hashes, twice.clone(), (None, None));
+        let new = NewDirectory::new(&params, &hashes, twice.clone(), Attributes::NONE);
         assert!(matches!(new, Err(Error::Invalid { what: "entries", .. })));
     }
     let mut editor = desk.editor();
@@ -324,6 +321,6 @@ fn names_whose_hashes_agree_cannot_be_told_apart() {
     ));
     assert_eq!(entries_of(&desk, &editor), BTreeMap::from([(a.clone(), target(1))]));
     let entries = vec![(a, child()), (b, child())];
-    let new = NewDirectory::new(&desk.params, &HashTable::standard(), entries, (None, None));
+    let new = NewDirectory::new(&desk.params, &HashTable::standard(), entries, Attributes::NONE);
     assert!(matches!(new, Err(Error::Limit { .. })));
 }

@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     Name,
-    child::{Child, Sealer},
+    attributes::Attributes,
+    child::{Child, Sealer, Unsealed},
     dagpb::{self, Link},
-    data::{Kind, Mtime, NewData},
+    data::{Kind, NewData},
 };
 
 /// Bytes of blocks that are made at once.
@@ -28,8 +29,7 @@ const BATCH_BYTES: usize = 4 << 20;
 pub(crate) struct Build {
     shape: Shape,
     sealer: Sealer,
-    mode: Option<u32>,
-    mtime: Option<Mtime>,
+    attributes: Attributes,
     entries: Vec<(Name, Child)>,
     /// The hash of each entry and its place among them, in the order of the hashes.
     order: Vec<(u64, u32)>,
@@ -55,7 +55,7 @@ impl Build {
         fanout: usize,
         sealer: Sealer,
         entries: Vec<(Name, Child)>,
-        (mode, mtime): (Option<u32>, Option<Mtime>),
+        attributes: Attributes,
     ) -> Result<Self> {
         let count = u32::try_from(entries.len()).map_err(|_| {
             Error::limit("entries of a directory", u32::MAX as usize, entries.len())
@@ -75,8 +75,7 @@ impl Build {
         Ok(Self {
             shape,
             sealer,
-            mode,
-            mtime,
+            attributes,
             entries,
             order,
             levels,
@@ -93,9 +92,9 @@ impl Build {
         let depth = self.levels.len() - 1;
         while bytes < BATCH_BYTES && self.done < self.levels[depth].len() {
             let run = self.levels[depth][self.done].clone();
-            let (node, size) = self.node(run, depth as u32);
+            let (node, below) = self.node(run, depth as u32);
             bytes += node.len();
-            nodes.push((node, size));
+            nodes.push(Unsealed { bytes: node.into(), size: 0, below });
             self.done += 1;
         }
         let (blocks, children): (Vec<Block>, Vec<Child>) =
@@ -130,8 +129,8 @@ impl Build {
             }
         }
         let links = children.iter().map(|(name, child)| child.link(&names[name.clone()]));
-        let stat = if depth == 0 { (self.mode, self.mtime) } else { (None, None) };
-        let bytes = encode(self.shape, bitmap, links, stat);
+        let attributes = if depth == 0 { self.attributes } else { Attributes::NONE };
+        let bytes = encode(self.shape, bitmap, links, attributes);
         (bytes, children.iter().map(|(_, child)| child.tsize).sum())
     }
 }
@@ -141,16 +140,14 @@ pub(super) fn encode<'a>(
     shape: Shape,
     bitmap: Bitmap,
     links: impl Iterator<Item = Link<'a>> + Clone,
-    (mode, mtime): (Option<u32>, Option<Mtime>),
+    attributes: Attributes,
 ) -> Vec<u8> {
     let bitmap = bitmap.to_bytes();
     let data = NewData {
         content: Some(&bitmap),
         hash_type: Some(MURMUR3),
         fanout: Some(shape.fanout() as u64),
-        mode,
-        mtime,
-        ..NewData::of(Kind::HamtShard)
+        ..attributes.data(Kind::HamtShard)
     };
     dagpb::encode(links, Some(&data.encode()))
 }

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     Name, Node,
+    attributes::Attributes,
     child::{Child, Sealer},
-    data::Mtime,
     directory::{Loads, Target},
 };
 
@@ -144,11 +144,11 @@ impl Tree {
     pub(crate) fn seal(
         &mut self,
         sealer: &Sealer,
-        stat: (Option<u32>, Option<Mtime>),
+        attributes: Attributes,
         out: &mut Vec<Block>,
     ) -> Result<Child> {
         let below = self.root.seal_below(self.shape, sealer, out)?;
-        let (block, child) = sealer.seal(self.root.encode(self.shape, stat), 0, below)?;
+        let (block, child) = sealer.seal(self.root.encode(self.shape, attributes), 0, below)?;
         out.push(block);
         Ok(child)
     }
@@ -372,14 +372,14 @@ impl Branch {
             return Ok(sealed);
         }
         let below = self.seal_below(shape, sealer, out)?;
-        let (block, child) = sealer.seal(self.encode(shape, (None, None)), 0, below)?;
+        let (block, child) = sealer.seal(self.encode(shape, Attributes::NONE), 0, below)?;
         out.push(block);
         self.sealed = Some(child.into());
         Ok(child.into())
     }
 
     /// The bytes of its block, once all below is sealed.
-    fn encode(&self, shape: Shape, stat: (Option<u32>, Option<Mtime>)) -> Vec<u8> {
+    fn encode(&self, shape: Shape, attributes: Attributes) -> Vec<u8> {
         let mut names = Vec::new();
         let links: Vec<_> = std::iter::zip(self.bitmap.slots(), &self.twigs)
             .filter_map(|(slot, twig)| {
@@ -397,7 +397,7 @@ impl Branch {
             })
             .collect();
         let links = links.iter().map(|(name, target)| target.link(&names[name.clone()]));
-        encode(shape, self.bitmap, links, stat)
+        encode(shape, self.bitmap, links, attributes)
     }
 }
 

@@ -4,6 +4,7 @@ use ipfs_traits::{Block, Result};
 
 use crate::{
     Params,
+    attributes::Attributes,
     child::{Child, Sealer},
     dagpb,
     data::{Kind, NewData},
@@ -35,34 +36,47 @@ impl<'a> Balanced<'a> {
         }
         if self.levels[level].len() == self.params.max_links {
             let full = std::mem::take(&mut self.levels[level]);
-            let parent = self.node(&full, out)?;
+            let parent = self.node(&full, Attributes::NONE, out)?;
             self.push_at(level + 1, parent, out)?;
         }
         self.levels[level].push(child);
         Ok(())
     }
 
-    /// The root, `None` if there was no leaf; the nodes still missing are put into `out`.
-    pub(super) fn finish(mut self, out: &mut Vec<Block>) -> Result<Option<Child>> {
+    /// The root, which states `attributes` unless it is a leaf, `None` if there was no leaf; the
+    /// nodes still missing are put into `out`.
+    pub(super) fn finish(
+        mut self,
+        attributes: Attributes,
+        out: &mut Vec<Block>,
+    ) -> Result<Option<Child>> {
         let mut level = 0;
         while level < self.levels.len() {
             let children = std::mem::take(&mut self.levels[level]);
             let is_top = level + 1 == self.levels.len();
-            if let ([only], true) = (&children[..], is_top) {
-                return Ok(Some(*only));
+            match &children[..] {
+                [only] if is_top => return Ok(Some(*only)),
+                children if is_top => return self.node(children, attributes, out).map(Some),
+                children => {
+                    let parent = self.node(children, Attributes::NONE, out)?;
+                    self.push_at(level + 1, parent, out)?;
+                }
             }
-            let parent = self.node(&children, out)?;
-            self.push_at(level + 1, parent, out)?;
             level += 1;
         }
         Ok(None)
     }
 
     /// A node with these children.
-    fn node(&self, children: &[Child], out: &mut Vec<Block>) -> Result<Child> {
+    fn node(
+        &self,
+        children: &[Child],
+        attributes: Attributes,
+        out: &mut Vec<Block>,
+    ) -> Result<Child> {
         let size = children.iter().map(|child| child.size).sum();
         let block_sizes = children.iter().map(|child| child.size).collect();
-        let data = NewData { file_size: Some(size), block_sizes, ..NewData::of(Kind::File) };
+        let data = NewData { file_size: Some(size), block_sizes, ..attributes.data(Kind::File) };
         let links = children.iter().map(|child| child.link(b""));
         let bytes = dagpb::encode(links, Some(&data.encode()));
         let below = children.iter().map(|child| child.tsize).sum();

@@ -3,38 +3,40 @@
 use bytes::Bytes;
 use ipfs_traits::{Block, HashTable, Result, protobuf};
 
+use super::layout::Growing;
 use crate::{
     Params,
-    child::Child,
+    attributes::Attributes,
+    child::{Child, Sealer, Unsealed},
     dagpb,
-    data::{Kind, NewData},
+    data::NewData,
 };
 
-/// The leaf blocks of some pieces, hashed side by side, in their order.
+/// The leaf blocks of some pieces, hashed side by side, in their order. One that is a file by itself
+/// has the attributes of that.
 pub(super) fn leaves(
     params: &Params,
     hashes: &HashTable,
-    pieces: Vec<Bytes>,
+    pieces: Vec<(Bytes, Attributes)>,
 ) -> Result<Vec<(Block, Child)>> {
-    let sizes: Vec<u64> = pieces.iter().map(|piece| piece.len() as u64).collect();
-    let data = match params.raw_leaves {
-        true => pieces,
-        false => pieces.iter().map(|piece| wrap(piece)).collect(),
+    let as_block = |(piece, attributes): (Bytes, Attributes)| {
+        let size = piece.len() as u64;
+        let bytes = match params.leaves_are_raw() {
+            true => piece,
+            false => wrap(params, &piece, attributes),
+        };
+        Unsealed { bytes, size, below: 0 }
     };
-    let blocks = Block::many_with_prefix(&params.leaf_prefix(), data, hashes)?;
-    Ok(std::iter::zip(blocks, sizes)
-        .map(|(block, size)| {
-            let child = Child { cid: *block.cid(), size, tsize: block.len() as u64 };
-            (block, child)
-        })
-        .collect())
+    let many = pieces.into_iter().map(as_block).collect();
+    Sealer::leaves(params, hashes).seal_many(many)
 }
 
 /// A piece as a dag-pb leaf: `Data` without links, holding a UnixFS file.
-fn wrap(piece: &[u8]) -> Bytes {
+fn wrap(params: &Params, piece: &[u8], attributes: Attributes) -> Bytes {
     let content = (!piece.is_empty()).then_some(piece);
     let file_size = Some(piece.len() as u64);
-    let data = NewData { content, file_size, ..NewData::of(Kind::File) }.encode();
+    let kind = Growing::leaf_kind(params.layout);
+    let data = NewData { content, file_size, ..attributes.data(kind) }.encode();
     debug_assert!(protobuf::bytes_len(1, data.len()) > data.len());
     dagpb::encode([], Some(&data)).into()
 }

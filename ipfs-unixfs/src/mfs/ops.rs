@@ -319,9 +319,9 @@ impl State {
             Some(Found::Nothing) => return Err(self.nothing_at(path)),
         };
         let content = self.content(dir)?;
-        let (mut mode, mut mtime) = content.stat();
-        change(&mut mode, &mut mtime);
-        content.set_stat(mode, mtime);
+        let mut attributes = content.attributes();
+        change(&mut attributes.mode, &mut attributes.mtime);
+        content.set_attributes(attributes);
         self.touch(dir)?;
         Ok(Some(None))
     }

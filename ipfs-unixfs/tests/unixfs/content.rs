@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipfs_traits::{HashTable, VirtualRuntime, codes, memory::MemoryStore};
-use ipfs_unixfs::{Exporter, Imported, Importer, Params};
+use ipfs_unixfs::{Exporter, Imported, Importer, NewEntry, Params, data::Mtime};
 use rand_chacha::{
     ChaCha20Rng,
     rand_core::{RngCore, SeedableRng},
@@ -100,14 +100,10 @@ fn put(node: &Value, path: &Path) -> Option<()> {
         }
         "tree_seq" => {
             fs::create_dir_all(path).unwrap();
-            for i in node["from"].as_u64().unwrap()..=node["to"].as_u64().unwrap() {
-                let fill = |text: &str| {
-                    text.replace("{i:06d}", &format!("{i:06}")).replace("{i}", &i.to_string())
-                };
-                let place = path.join(fill(node["name"].as_str().unwrap()));
-                match node["content"].as_str() {
-                    Some(content) => fs::write(place, fill(content)).unwrap(),
-                    None => fs::create_dir(place).unwrap(),
+            for (name, content) in sequence(node) {
+                match content {
+                    Some(content) => fs::write(path.join(name), content).unwrap(),
+                    None => fs::create_dir(path.join(name)).unwrap(),
                 }
             }
         }
@@ -121,6 +117,74 @@ fn put(node: &Value, path: &Path) -> Option<()> {
         _ => fs::write(path, file(node)?).unwrap(),
     }
     Some(())
+}
+
+/// The same as entries, with the modes and times that are described, those of the root by `about`;
+/// `None` when it needs a file that is not here.
+pub(crate) fn as_entries(node: &Value, about: &Value) -> Option<Vec<NewEntry>> {
+    let mut entries = Vec::new();
+    add_entry(node, Vec::new(), about, about["explicit_mode"] == true, &mut entries)?;
+    Some(entries)
+}
+
+fn add_entry(
+    node: &Value,
+    path: Vec<String>,
+    about: &Value,
+    explicit: bool,
+    entries: &mut Vec<NewEntry>,
+) -> Option<()> {
+    let within = |name: &str| {
+        let names = name.split('/').filter(|name| !name.is_empty()).map(String::from);
+        path.iter().cloned().chain(names).collect::<Vec<_>>()
+    };
+    let (mut entry, default) = match node["t"].as_str().unwrap() {
+        "dir" => (NewEntry::directory(path), 0o755),
+        "symlink" => (NewEntry::symlink(path, node["target"].as_str().unwrap().to_owned()), 0o777),
+        "tree" => {
+            for entry in node["entries"].as_array().unwrap() {
+                let about = entry.get(2).unwrap_or(&Value::Null);
+                add_entry(&entry[1], within(entry[0].as_str().unwrap()), about, explicit, entries)?;
+            }
+            return Some(());
+        }
+        "tree_seq" => {
+            for (name, content) in sequence(node) {
+                let entry = match content {
+                    Some(content) => NewEntry::file(within(&name), content),
+                    None => NewEntry::directory(within(&name)),
+                };
+                entries.push(entry);
+            }
+            return Some(());
+        }
+        "tree_chacha20_names" => {
+            let content = file(&node["content"])?;
+            let named = names(node).into_iter();
+            entries.extend(named.map(|name| NewEntry::file(within(&name), content.clone())));
+            return Some(());
+        }
+        _ => (NewEntry::file(path, file(node)?), 0o644),
+    };
+    let mode = about["mode"].as_str().map(|mode| u32::from_str_radix(mode, 8).unwrap());
+    entry.mode = mode.filter(|mode| explicit || *mode != default);
+    entry.mtime = about["mtime"].as_i64().map(|seconds| {
+        let nanos = about["mtime_nsecs"].as_u64().map(|nanos| nanos as u32);
+        Mtime { seconds, nanos }
+    });
+    entries.push(entry);
+    Some(())
+}
+
+/// The names of a numbered tree, each with the content of its file, or none for a directory.
+fn sequence(node: &Value) -> Vec<(String, Option<String>)> {
+    let number = |key: &str| node[key].as_u64().unwrap();
+    let entry = |i: u64| {
+        let fill =
+            |text: &str| text.replace("{i:06d}", &format!("{i:06}")).replace("{i}", &i.to_string());
+        (fill(node["name"].as_str().unwrap()), node["content"].as_str().map(fill))
+    };
+    (number("from")..=number("to")).map(entry).collect()
 }
 
 fn names(node: &Value) -> Vec<String> {

