@@ -63,6 +63,16 @@ impl Sealer {
         Self { prefix: params.leaf_prefix(), ..Self::nodes(params, hashes) }
     }
 
+    /// The same for raw leaves.
+    pub(crate) fn raw(&self) -> Self {
+        Self { prefix: self.prefix.with_codec(codes::RAW), ..self.clone() }
+    }
+
+    /// The same with other hash functions.
+    pub(crate) fn with_hashes(&self, hashes: &HashTable) -> Self {
+        Self { hashes: hashes.clone(), ..self.clone() }
+    }
+
     /// The blocks of many, hashed side by side, in their order.
     pub(crate) fn seal_many(&self, many: Vec<Unsealed>) -> Result<Vec<(Block, Child)>> {
         let is_inline = |bytes: &Bytes| self.inline.is_some_and(|most| bytes.len() <= most);

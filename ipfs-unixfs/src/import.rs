@@ -5,17 +5,15 @@
 //! What is held is a few batches, whatever the size of the content.
 
 mod assemble;
-mod balanced;
 mod batch;
 mod chunks;
-mod cut;
+pub(crate) mod cut;
 mod directory;
 mod disk;
 mod entries;
 mod file;
 mod keep;
-mod layout;
-mod leaves;
+pub(crate) mod leaves;
 mod runs;
 mod tree;
 mod walk;

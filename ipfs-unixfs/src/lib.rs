@@ -53,9 +53,11 @@ mod child;
 pub mod dagpb;
 pub mod data;
 mod directory;
+mod edit;
 mod export;
 pub mod hamt;
 mod import;
+mod layout;
 pub mod mfs;
 mod name;
 mod node;
@@ -66,6 +68,7 @@ pub use ipfs_traits::work::{Event, Progress, Work};
 
 pub use self::{
     directory::{DirectoryEditor, Target},
+    edit::FileEditor,
     export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
     import::{Import, Imported, Importer, NewContent, NewEntry},
     name::Name,

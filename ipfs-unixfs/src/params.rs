@@ -34,8 +34,9 @@ pub struct Params {
     /// The hash function, by multicodec.
     pub hash: u64,
     /// Whether leaves are raw blocks rather than dag-pb nodes. They have no room for modes and times:
-    /// as in Kubo, leaves are never raw while [`mode`](Self::mode) or [`mtime`](Self::mtime) says
-    /// anything but [`Attribute::Omitted`].
+    /// as in Kubo, leaves of a balanced file are never raw while [`mode`](Self::mode) or
+    /// [`mtime`](Self::mtime) says anything but [`Attribute::Omitted`]. In the trickle layout, where
+    /// a leaf is never the file, they stay raw, as in js-ipfs; Kubo has no raw leaves then.
     pub raw_leaves: bool,
     /// How a file is cut into leaves.
     pub chunker: Chunker,
@@ -125,6 +126,10 @@ pub enum Symlinks {
 pub enum Layout {
     /// All leaves at the same depth, filled from the left: good for reading anywhere.
     Balanced,
+    /// Leaves first, then subtrees that grow ever deeper: good for reading from the beginning and
+    /// for appending. Leaves that are no raw blocks are of the kind [`Raw`](crate::data::Kind::Raw),
+    /// and a file of one leaf has a node above it.
+    Trickle,
 }
 
 /// When a directory is too large for one block.
@@ -232,9 +237,10 @@ impl Params {
         }
     }
 
-    /// Whether leaves are raw: not if files have modes or times, of which there is no room in those.
+    /// Whether leaves are raw: not if they may be files that have modes or times.
     pub(crate) const fn leaves_are_raw(&self) -> bool {
-        self.raw_leaves && self.mode.is_omitted() && self.mtime.is_omitted()
+        let none = self.mode.is_omitted() && self.mtime.is_omitted();
+        self.raw_leaves && (none || matches!(self.layout, Layout::Trickle))
     }
 
     /// The prefix of CIDs of leaves.

@@ -15,7 +15,6 @@ use super::{
     Context, FileError, add,
     cut::Cutting,
     keep::Blocks,
-    layout::Growing,
     leaves::leaves,
     runs::{FromBytes, FromFile},
 };
@@ -24,6 +23,7 @@ use crate::{
     child::{Child, Sealer},
     data::Kind,
     directory::symlink,
+    layout::Growing,
 };
 
 /// Bytes of files that are read, hashed and stored together; a file of more is worked on alone.
@@ -241,8 +241,12 @@ impl Files {
         attributes: Attributes,
         context: &Context,
     ) -> Result<()> {
-        let pieces = Cutting::whole(&context.params.chunker, content)?;
-        let is_leaf = pieces.len() == 1 && Growing::one_is_all(context.params.layout);
+        let mut pieces = Cutting::whole(&context.params.chunker, content)?;
+        let one_is_all = Growing::one_is_all(context.params.layout);
+        if pieces.is_empty() && one_is_all {
+            pieces.push(Bytes::new());
+        }
+        let is_leaf = pieces.len() == 1 && one_is_all;
         let of_leaf = if is_leaf { attributes } else { Attributes::NONE };
         self.files.push(SmallFile { outcome, pieces: pieces.len(), origin, attributes });
         self.pieces.extend(pieces.into_iter().map(|piece| (piece, of_leaf)));

@@ -10,7 +10,7 @@ use self::rabin::Rabin;
 use crate::{Chunker, Cutter};
 
 /// Cuts one file.
-pub(super) struct Cutting {
+pub(crate) struct Cutting {
     max: usize,
     kind: Kind,
 }
@@ -24,7 +24,7 @@ enum Kind {
 
 impl Cutting {
     /// By a chunker that was checked.
-    pub(super) fn new(chunker: &Chunker) -> Self {
+    pub(crate) fn new(chunker: &Chunker) -> Self {
         let kind = match chunker {
             Chunker::Fixed(_) => Kind::Fixed,
             Chunker::Rabin { min, avg, max } => Kind::Rabin(Rabin::new(*min, *avg, *max)),
@@ -35,19 +35,19 @@ impl Cutting {
     }
 
     /// The most bytes of a piece.
-    pub(super) const fn max_size(&self) -> usize {
+    pub(crate) const fn max_size(&self) -> usize {
         self.max
     }
 
     /// Whether it has to look at the bytes, which takes its time.
-    pub(super) const fn looks(&self) -> bool {
+    pub(crate) const fn looks(&self) -> bool {
         !matches!(self.kind, Kind::Fixed)
     }
 
     /// Takes pieces off the front of `run`, up to `count` of them and about `bytes`, sharing its
     /// memory. What is left may be cut only once more bytes have come behind it, unless `end` says
     /// that there are none.
-    pub(super) fn cut(
+    pub(crate) fn cut(
         &mut self,
         run: &mut Bytes,
         end: bool,
@@ -66,11 +66,8 @@ impl Cutting {
         Ok(pieces)
     }
 
-    /// All pieces of a whole content, which one is of no bytes if that has none.
-    pub(super) fn whole(chunker: &Chunker, mut content: Bytes) -> Result<Vec<Bytes>> {
-        if content.is_empty() {
-            return Ok(vec![content]);
-        }
+    /// All pieces of a whole content.
+    pub(crate) fn whole(chunker: &Chunker, mut content: Bytes) -> Result<Vec<Bytes>> {
         Self::new(chunker).cut(&mut content, true, usize::MAX, usize::MAX)
     }
 

@@ -8,7 +8,6 @@ use super::{
     Context,
     chunks::{Batch, Chunks},
     keep::Blocks,
-    layout::Growing,
     leaves::leaves,
     runs::Runs,
 };
@@ -16,6 +15,7 @@ use crate::{
     attributes::Attributes,
     child::{Child, Sealer},
     data::Kind,
+    layout::Growing,
 };
 
 /// Inner nodes that wait to be stored together.

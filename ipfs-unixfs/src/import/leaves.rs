@@ -3,18 +3,18 @@
 use bytes::Bytes;
 use ipfs_traits::{Block, HashTable, Result, protobuf};
 
-use super::layout::Growing;
 use crate::{
     Params,
     attributes::Attributes,
     child::{Child, Sealer, Unsealed},
     dagpb,
     data::NewData,
+    layout::Growing,
 };
 
 /// The leaf blocks of some pieces, hashed side by side, in their order. One that is a file by itself
 /// has the attributes of that.
-pub(super) fn leaves(
+pub(crate) fn leaves(
     params: &Params,
     hashes: &HashTable,
     pieces: Vec<(Bytes, Attributes)>,

@@ -7,6 +7,7 @@
 )]
 
 mod content;
+mod edit;
 mod export;
 mod fixtures;
 mod hostile;
