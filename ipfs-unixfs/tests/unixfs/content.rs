@@ -6,7 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use ipfs_traits::{HashTable, VirtualRuntime, codes, memory::MemoryStore};
+use futures::TryStreamExt;
+use ipfs_traits::{Blockstore, HashTable, VirtualRuntime, codes, memory::MemoryStore};
 use ipfs_unixfs::{Exporter, Imported, Importer, NewEntry, Params, data::Mtime};
 use rand_chacha::{
     ChaCha20Rng,
@@ -38,6 +39,12 @@ impl Desk {
 
     pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future).unwrap()
+    }
+
+    /// How many blocks are stored.
+    pub(crate) fn store_len(&self) -> usize {
+        let pages: Vec<_> = self.run(self.store.list().try_collect()).unwrap();
+        pages.iter().map(Vec::len).sum()
     }
 
     pub(crate) fn import_bytes(&self, bytes: Vec<u8>, params: Params) -> Imported {

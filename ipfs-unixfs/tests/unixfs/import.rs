@@ -1,5 +1,9 @@
 //! How importing behaves: windows, progress, errors, trees.
 
+mod entries;
+mod kubo;
+mod references;
+
 use std::{
     fs, io,
     path::Path,
