@@ -3,14 +3,17 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use futures_core::stream::BoxStream;
+use futures_core::{Stream, stream::BoxStream};
 use futures_io::AsyncRead;
-use ipfs_traits::{Blockstore, Cid, Error, Result};
+use ipfs_traits::{Blockstore, Cid, Error, ReferenceSink, Result};
 use ipfs_unixfs::{
-    Entry, Export, Exporter, File, Import, Imported, Importer, Params, Stat, Tree, Work,
+    Entry, Export, Exporter, File, Import, Imported, Importer, NewEntry, Params, Stat, Tree, Work,
 };
 
-use crate::{Hold, IntoPath, Namespace, Node, Path, node::Writer};
+use crate::{
+    Hold, IntoPath, Namespace, Node, Path,
+    node::{References, Writer},
+};
 
 /// Files and directories: see [`Node::unixfs`].
 ///
@@ -34,6 +37,7 @@ use crate::{Hold, IntoPath, Namespace, Node, Path, node::Writer};
 pub struct UnixFs {
     node: Node,
     params: Params,
+    references: Option<Arc<dyn ReferenceSink>>,
 }
 
 /// What was added.
@@ -53,13 +57,22 @@ pub type Adding = Work<Added>;
 
 impl UnixFs {
     pub(crate) fn new(node: Node) -> Self {
-        Self { node, params: Params::default() }
+        Self { node, params: Params::default(), references: None }
     }
 
     /// Adds with these parameters; the default is the profile `unixfs-v1-2025`.
     #[must_use]
     pub fn params(mut self, params: Params) -> Self {
         self.params = params;
+        self
+    }
+
+    /// Leaves the bytes of files where they are: `sink`, which belongs to the node's store, takes a
+    /// reference to each leaf. Only content in files and at URLs can be added so, and only with raw
+    /// leaves.
+    #[must_use]
+    pub fn references(mut self, sink: Arc<dyn ReferenceSink>) -> Self {
+        self.references = Some(sink);
         self
     }
 
@@ -83,9 +96,22 @@ impl UnixFs {
         self.add(|importer| importer.reader(reader))
     }
 
+    /// The same of what is found at `url`, to which [`references`](Self::references) then refer.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_reader`](Self::add_reader).
+    pub fn add_url(
+        &self,
+        url: impl Into<Arc<str>>,
+        reader: impl AsyncRead + Send + 'static,
+    ) -> Adding {
+        self.add(|importer| importer.url(url, reader))
+    }
+
     /// Adds a file, a symbolic link, or a directory with all that is below it. Links are kept as
-    /// such, never followed; hidden files are left out unless [`Params`] says otherwise. What was
-    /// added is durable when the work is done.
+    /// such, and hidden files are left out, unless [`Params`] says otherwise. What was added is
+    /// durable when the work is done.
     ///
     /// # Errors
     ///
@@ -95,12 +121,50 @@ impl UnixFs {
         self.add(|importer| importer.path(path))
     }
 
+    /// Adds a tree whose entries come one after the other, in any order: an archive, a form that was
+    /// uploaded. What was added is durable when the work is done.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_reader`](Self::add_reader), and [`Error::Invalid`] for two things at one path or a
+    /// name that no disk could hold.
+    pub fn add_entries(
+        &self,
+        entries: impl Stream<Item = Result<NewEntry>> + Send + 'static,
+    ) -> Adding {
+        self.add(|importer| importer.entries(entries))
+    }
+
+    /// An importer with this node's parameters that keeps nothing: to learn the CID of something
+    /// without adding it.
+    ///
+    /// ```
+    /// # use ipfs_core::Node;
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let node = Node::builder().offline().spawn().await?;
+    /// let imported = node.unixfs().only_hash().bytes("hello world").await?;
+    /// assert!(node.blocks().get(&imported.cid).await.is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn only_hash(&self) -> Importer {
+        self.importer(self.node.store()).only_hash()
+    }
+
+    fn importer(&self, store: Arc<dyn Blockstore>) -> Importer {
+        Importer::new(store, self.node.runtime().clone())
+            .params(self.params.clone())
+            .hashes(self.node.hashes().clone())
+    }
+
     fn add(&self, start: impl FnOnce(Importer) -> Import) -> Adding {
         let hold = self.node.hold_of_writes();
         let store = Arc::new(Writer { node: self.node.clone(), hold: hold.clone() });
-        let importer = Importer::new(store.clone(), self.node.runtime().clone())
-            .params(self.params.clone())
-            .hashes(self.node.hashes().clone());
+        let mut importer = self.importer(store.clone());
+        if let Some(sink) = &self.references {
+            let (node, hold, sink) = (self.node.clone(), hold.clone(), sink.clone());
+            importer = importer.references(Arc::new(References { node, hold, sink }));
+        }
         start(importer).and_then(|report| async move {
             store.flush().await?;
             Ok(Added { cid: report.cid, report, hold })

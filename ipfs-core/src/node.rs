@@ -12,7 +12,8 @@ use futures_util::{StreamExt, lock::Mutex};
 use ipfs_blockstore::files::Lock;
 use ipfs_traits::{
     Block, Blockstore, Cid, CodecTable, Datastore, Error, Exchange, HashTable, Multiaddr,
-    Multihash, Network, PeerId, Protection, Result, Routing, Runtime, Usage, async_trait,
+    Multihash, Network, PeerId, Protection, Reference, ReferenceSink, Result, Routing, Runtime,
+    Usage, async_trait,
     network::{Event, Snapshot},
 };
 use ipfs_unixfs::mfs::WeakMfs;
@@ -314,5 +315,26 @@ impl Blockstore for Writer {
 
     async fn flush(&self) -> Result<()> {
         self.node.guarded().flush().await
+    }
+}
+
+/// What takes references, for what writes much: all that is referred to is held, and the exchange
+/// hears of it.
+#[derive(Debug)]
+pub(crate) struct References {
+    pub(crate) node: Node,
+    pub(crate) hold: Hold,
+    pub(crate) sink: Arc<dyn ReferenceSink>,
+}
+
+#[async_trait]
+impl ReferenceSink for References {
+    async fn put_references(&self, references: &[Reference]) -> Result<()> {
+        self.hold.keep(references.iter().map(|reference| reference.block.hash())).await;
+        self.sink.put_references(references).await?;
+        let blocks: Vec<Block> =
+            references.iter().map(|reference| reference.block.clone()).collect();
+        self.node.notify(&blocks).await;
+        Ok(())
     }
 }

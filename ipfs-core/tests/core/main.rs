@@ -15,6 +15,7 @@ mod fixtures;
 mod git;
 #[cfg(feature = "reqwest")]
 mod http;
+mod import;
 mod kubo;
 mod network;
 mod node;
