@@ -9,6 +9,7 @@
 //! [DAG-PB specification]: https://ipld.io/specs/codecs/dag-pb/spec/
 
 mod codec;
+mod outline;
 
 use std::ops::Range;
 
@@ -19,6 +20,7 @@ use ipfs_traits::{
 };
 
 pub use self::codec::DagPb;
+pub(crate) use self::outline::Outline;
 use crate::Name;
 
 const NODE: &str = "dag-pb node";
@@ -161,6 +163,15 @@ impl ExactSizeIterator for IntoLinks {}
 
 /// Reads a whole node, and gives each link to `link` and the place of the data.
 fn scan<'a>(bytes: &'a [u8], mut link: impl FnMut(Link<'a>)) -> Result<Option<Range<usize>>> {
+    frame(bytes, |bytes| parse_link(bytes).map(&mut link))
+}
+
+/// Reads the fields of a node, and gives the bytes of each link to `link` and the place of the
+/// data.
+fn frame<'a>(
+    bytes: &'a [u8],
+    mut link: impl FnMut(&'a [u8]) -> Result<()>,
+) -> Result<Option<Range<usize>>> {
     let mut fields = Fields::new(bytes, NODE);
     let mut data = None;
     // Links stand in one run, before the data or (in old blocks) behind it.
@@ -180,7 +191,7 @@ fn scan<'a>(bytes: &'a [u8], mut link: impl FnMut(Link<'a>)) -> Result<Option<Ra
                     return Err(Error::malformed(NODE, "its links stand in two places"));
                 }
                 in_run = true;
-                link(parse_link(value.bytes(NODE)?)?);
+                link(value.bytes(NODE)?)?;
             }
             _ => return Err(Error::malformed(NODE, "it has an unknown field")),
         }

@@ -18,7 +18,10 @@ pub use self::{
     file::File,
     tree::{Item, Tree},
 };
-use crate::{Name, Node};
+use crate::{
+    Name, Node,
+    hamt::{NameHash, Slot, look_up},
+};
 
 /// Reads files and trees from a source of blocks: a store, a session with peers, or both.
 ///
@@ -130,7 +133,7 @@ impl Exporter {
             Node::File(file) => Stat::File { size: file.size() },
             Node::Directory(directory) => Stat::Directory { entries: directory.len() },
             Node::Symlink(link) => Stat::Symlink { target: link.target },
-            Node::Shard => Stat::ShardedDirectory,
+            Node::Shard(_) => Stat::ShardedDirectory,
         })
     }
 
@@ -161,12 +164,28 @@ impl Exporter {
     ) -> Result<Cid> {
         let mut at = *root;
         for name in path {
-            let directory = self.node(&at).await?.into_directory()?;
-            let name = name.as_ref();
-            let entry = directory.get(name).map(|link| link.cid);
-            at = entry.ok_or_else(|| no_entry(name, at))?;
+            at = self.child(&at, name.as_ref()).await?;
         }
         Ok(at)
+    }
+
+    /// The entry of this name in a directory. Of a sharded one a block a level is read, those on the
+    /// way of the name's hash.
+    async fn child(&self, directory: &Cid, name: &[u8]) -> Result<Cid> {
+        let missing = || no_entry(name, *directory);
+        let mut block = self.source.get(directory).await?;
+        if !matches!(Node::parse(&block)?, Node::Shard(_)) {
+            let entry = Node::parse(&block)?.into_directory()?.get(name).map(|link| link.cid);
+            return entry.ok_or_else(missing);
+        }
+        let mut hash = NameHash::of(name);
+        loop {
+            match look_up(block.into_data(), &mut hash)?.ok_or_else(missing)? {
+                Slot::Entry(link) if link.name == *name => return Ok(link.cid),
+                Slot::Entry(_) => return Err(missing()),
+                Slot::Shard { cid, .. } => block = self.source.get(&cid).await?,
+            }
+        }
     }
 
     /// All that is below `root`, in order, read ahead.

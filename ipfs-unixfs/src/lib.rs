@@ -51,6 +51,7 @@ mod child;
 pub mod dagpb;
 pub mod data;
 mod export;
+pub mod hamt;
 mod import;
 mod name;
 mod node;

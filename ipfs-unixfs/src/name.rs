@@ -33,6 +33,11 @@ impl Name {
         &self.0
     }
 
+    /// What comes behind the first `count` bytes, which there are.
+    pub(crate) fn without_prefix(&self, count: usize) -> Self {
+        Self(self.0.slice(count..))
+    }
+
     /// The name as text.
     ///
     /// # Errors
@@ -79,6 +84,12 @@ impl From<&str> for Name {
 impl From<&[u8]> for Name {
     fn from(name: &[u8]) -> Self {
         Self(Bytes::copy_from_slice(name))
+    }
+}
+
+impl PartialEq<[u8]> for Name {
+    fn eq(&self, other: &[u8]) -> bool {
+        self.0 == other
     }
 }
 

@@ -6,6 +6,7 @@ use ipfs_traits::{Block, Cid, Error, Result, codes};
 use crate::{
     dagpb::{self, Link},
     data::{Data, Kind, Mtime},
+    hamt::Shard,
 };
 
 /// A block of UnixFS, parsed.
@@ -17,8 +18,8 @@ pub enum Node {
     Directory(DirectoryNode),
     /// A symbolic link.
     Symlink(SymlinkNode),
-    /// A directory spread over many blocks, which this version does not read.
-    Shard,
+    /// A block of a directory that is spread over many.
+    Shard(Shard),
 }
 
 /// A file or a part of one: some bytes of its own, then those of its children.
@@ -79,7 +80,7 @@ impl Node {
                 let target = data.content().unwrap_or_default();
                 Ok(Self::Symlink(SymlinkNode { target, mode, mtime }))
             }
-            Kind::HamtShard => Ok(Self::Shard),
+            Kind::HamtShard => Shard::parse(node, &data).map(Self::Shard),
             Kind::Metadata => Err(Error::unsupported("UnixFS metadata")),
         }
     }
@@ -90,7 +91,7 @@ impl Node {
             Self::File(_) => Kind::File.name(),
             Self::Directory(_) => Kind::Directory.name(),
             Self::Symlink(_) => Kind::Symlink.name(),
-            Self::Shard => Kind::HamtShard.name(),
+            Self::Shard(_) => Kind::HamtShard.name(),
         }
     }
 
@@ -102,7 +103,7 @@ impl Node {
     pub fn into_directory(self) -> Result<DirectoryNode> {
         match self {
             Self::Directory(directory) => Ok(directory),
-            Self::Shard => Err(sharded()),
+            Self::Shard(_) => Err(sharded()),
             other => Err(Error::WrongKind { expected: "a directory", found: other.kind_name() }),
         }
     }

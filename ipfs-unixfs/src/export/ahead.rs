@@ -350,7 +350,7 @@ fn open_entry(node: Node, name: Name, depth: usize) -> Result<Slot> {
         Node::Symlink(SymlinkNode { target, mode, mtime }) => {
             return Ok(Slot::Ready(Item::Symlink { name, target, mode, mtime }));
         }
-        Node::Shard => return Err(sharded()),
+        Node::Shard(_) => return Err(sharded()),
     };
     level.slots.push_front(Slot::Ready(first));
     Ok(Slot::Below(Box::new(level)))
