@@ -47,6 +47,7 @@
 //! Sharded directories (a typed error both ways), content-defined chunkers, the trickle layout,
 //! modes and times, ignore rules, MFS.
 
+mod ahead;
 mod child;
 pub mod dagpb;
 pub mod data;
@@ -60,9 +61,12 @@ mod params;
 pub use ipfs_traits::work::{Event, Progress, Work};
 
 pub use self::{
-    export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
+    export::{
+        Entry, Export, Exported, Exporter, File, Item, Listed, Resolution, Stat, StatKind,
+        Symlinks, Tree,
+    },
     import::{Import, Imported, Importer},
     name::Name,
-    node::{DirectoryNode, FileNode, Node, SymlinkNode},
+    node::{DirectoryNode, FileNode, MetadataNode, Node, SymlinkNode, Unmeasured},
     params::{Chunker, Layout, Params, Sharding},
 };

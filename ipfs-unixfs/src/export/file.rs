@@ -15,8 +15,11 @@ use futures_io::{AsyncRead, AsyncSeek};
 use futures_util::StreamExt;
 use ipfs_traits::{BlockSource, Error, Result};
 
-use super::ahead::{Ahead, WINDOW, data};
-use crate::FileNode;
+use super::content::{self, Contents, data};
+use crate::{
+    FileNode,
+    ahead::{Ahead, WINDOW},
+};
 
 /// What is read ahead at first: a reader that seeks about should not fetch what it passes by. It
 /// doubles with every read-ahead that was used up.
@@ -33,7 +36,7 @@ pub struct File {
     position: u64,
     /// What was taken from the reader ahead and not given yet.
     run: Bytes,
-    ahead: Option<Ahead>,
+    ahead: Option<Ahead<Contents>>,
     window: usize,
     used: usize,
 }
@@ -65,7 +68,7 @@ impl File {
         };
         let end = end.min(self.size());
         let range = start.min(end)..end;
-        Ahead::file(&*self.source, self.root.clone(), range, WINDOW).map(data).boxed()
+        content::file(self.source.clone(), self.root.clone(), range, WINDOW).map(data).boxed()
     }
 
     /// The next bytes, none at the end.
@@ -73,7 +76,7 @@ impl File {
         while self.run.is_empty() && self.position < self.size() {
             let ahead = self.ahead.get_or_insert_with(|| {
                 let range = self.position..self.root.size();
-                Ahead::file(&*self.source, self.root.clone(), range, self.window)
+                content::file(self.source.clone(), self.root.clone(), range, self.window)
             });
             match ready!(ahead.poll_next_unpin(cx)).map(data) {
                 Some(Ok(run)) => self.run = run,
@@ -138,7 +141,7 @@ impl AsyncRead for File {
 
 /// An error of blocks as the nearest of `std::io`, which keeps it inside.
 fn io_error(error: Error) -> io::Error {
-    let kind = match &error {
+    let kind = match error.what() {
         Error::NotFound(_) => io::ErrorKind::NotFound,
         Error::Malformed { .. } | Error::Corrupt(_) | Error::Limit { .. } => {
             io::ErrorKind::InvalidData

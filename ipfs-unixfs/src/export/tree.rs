@@ -12,8 +12,12 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use ipfs_traits::{BlockSource, Cid, Result};
 
-use super::ahead::Ahead;
-use crate::{Name, data::Mtime};
+use super::content::{self, Contents};
+use crate::{
+    Name,
+    ahead::{Ahead, WINDOW},
+    data::Mtime,
+};
 
 /// What comes next in a [`Tree`]. The root has an empty name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,11 +76,11 @@ impl Item {
 ///
 /// Names are those of the blocks, which may be empty, hold slashes or stand twice: whoever writes
 /// them somewhere checks them first. An error ends the stream.
-pub struct Tree(Ahead);
+pub struct Tree(Ahead<Contents>);
 
 impl Tree {
     pub(super) fn new(source: Arc<dyn BlockSource>, root: Cid) -> Self {
-        Self(Ahead::tree(source, root))
+        Self(content::tree(source, root, WINDOW))
     }
 }
 

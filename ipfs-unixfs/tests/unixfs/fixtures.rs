@@ -8,7 +8,7 @@ use ipfs_traits::{
     codes,
 };
 use ipfs_unixfs::{
-    Chunker, Params, Sharding, Stat,
+    Chunker, Params, Sharding, StatKind,
     dagpb::{self, DagPb, Link, Node},
     data::{Data, Kind},
 };
@@ -240,7 +240,7 @@ fn lookups_in_directories() {
         let block = Block::verify(root, bytes.into(), &HashTable::standard()).unwrap();
         desk.run(desk.store.put(block)).unwrap();
         match desk.run(desk.exporter().resolve(&root, [&case["path"]])) {
-            Err(Error::NotFound(_)) => report.left_out("blocks of the next level"),
+            Err(error) if error.is_not_found() => report.left_out("blocks of the next level"),
             Err(Error::NoEntry { .. }) => report.same(case.id(), "NOT FOUND", &case["expected"]),
             found => report.same(case.id(), &*found.unwrap().to_string(), &case["expected"]),
         }
@@ -315,7 +315,8 @@ fn listed(desk: &Desk, root: Cid, entry: &Value, report: &mut Report) {
         }
         (_, "hamt-sharded-directory") => {
             let stat = desk.run(exporter.stat(&cid)).unwrap();
-            return report.same(text("path"), stat, Stat::ShardedDirectory);
+            let sharded = matches!(stat.kind, StatKind::ShardedDirectory { .. });
+            return report.same(text("path"), sharded, true);
         }
         ("directory", _) => {
             let names = text("path").split('/').filter(|name| !name.is_empty());
