@@ -32,8 +32,9 @@
 //! | | |
 //! |---|---|
 //! | [`Importer`], [`Params`], [`Imported`] | from content to blocks |
-//! | [`Exporter`], [`File`], [`Tree`] | from blocks to content |
+//! | [`Exporter`], [`File`], [`Tree`], [`Listed`] | from blocks to content |
 //! | [`Work`], [`Event`], [`Progress`] | an import or export under way |
+//! | [`Walk`], [`dag_stat`] | the blocks of any DAG, in order; how large they are |
 //! | [`Node`] | one block as a node of UnixFS |
 //! | [`dagpb`], [`data`] | the two formats below |
 //!
@@ -57,6 +58,7 @@ mod import;
 mod name;
 mod node;
 mod params;
+mod walk;
 
 pub use ipfs_traits::work::{Event, Progress, Work};
 
@@ -69,4 +71,5 @@ pub use self::{
     name::Name,
     node::{DirectoryNode, FileNode, MetadataNode, Node, SymlinkNode, Unmeasured},
     params::{Chunker, Layout, Params, Sharding},
+    walk::{DagStat, Edge, RootStat, Visit, Walk, WalkOptions, dag_stat},
 };
