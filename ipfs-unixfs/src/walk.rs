@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt, future};
 use ipfs_traits::{Block, BlockSource, Cid, CodecTable, Error, Result, codes};
 
 pub use self::stat::{DagStat, RootStat, dag_stat};
@@ -117,6 +117,12 @@ impl Walk {
         let roots = Box::new(roots.to_vec().into_iter().map(root));
         let reader = Blocks { codecs, options, seen: HashMap::new(), visits: 0 };
         Self(Ahead::new(&*source, reader, Level::new(0, [], Some(roots), None), WINDOW))
+    }
+
+    /// The links that it comes along, in order: what Kubo's `refs` prints. The block that a link
+    /// leads to is fetched before the link is given.
+    pub fn edges(self) -> impl Stream<Item = Result<Edge>> + Send + 'static {
+        self.try_filter_map(|visit| future::ready(Ok(visit.link)))
     }
 
     /// How many CIDs it remembers.

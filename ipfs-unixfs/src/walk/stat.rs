@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures_util::TryStreamExt;
 use ipfs_traits::{
-    BlockSource, Cid, CodecTable, Result,
+    BlockSource, Cid, CodecTable,
     work::{Meter, Work},
 };
 
