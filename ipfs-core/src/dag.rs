@@ -1,14 +1,13 @@
 //! Values of the data model, and the links between blocks.
 
 mod car;
-mod walk;
 
 use std::sync::Arc;
 
-use ipfs_traits::{Block, BlockSource, Cid, Error, Ipld, Result, codes};
-use ipfs_unixfs::Exporter;
+use ipfs_traits::{Block, BlockSource, Cid, Error, Ipld, Result, codes, work::Work};
+use ipfs_unixfs::{DagStat, Exporter, LinksOnPath, Resolution, Walk, WalkOptions, dag_stat};
 
-pub use self::{car::ImportedCar, walk::Walk};
+pub use self::car::ImportedCar;
 use crate::{IntoPath, Namespace, Node, NodeSource, Path};
 
 /// Values and links: see [`Node::dag`].
@@ -79,27 +78,59 @@ impl Dag {
     /// As [`resolve`](Self::resolve), and those of the codec of the last block.
     pub async fn get(&self, path: impl IntoPath) -> Result<Ipld> {
         let path = path.into_path()?;
-        Ok(self.follow(&path).await?.1)
+        let source = self.node.source(path.root()?);
+        let at = self.locate(&source, &path).await?;
+        match inside(&self.node, &source.get(&at.cid).await?, &at.rest)? {
+            Inside::Value(value) => Ok(value),
+            // The way to a block ends where it does.
+            Inside::Link(cid, _) => Ok(Ipld::Link(cid)),
+        }
     }
 
-    /// Where a path leads.
+    /// Where a path leads. The block itself is fetched only if the way goes on inside it.
     ///
     /// # Errors
     ///
-    /// Those of [`IntoPath`]; [`Error::NoEntry`] for a name that is not there;
+    /// Those of [`IntoPath`]; [`Error::Unsupported`] for a path in `/ipns`; [`Error::NoEntry`] for a
+    /// name that is not there; [`Error::WrongKind`] for a way through a file or a symbolic link;
     /// [`Error::UnknownCodec`]; what the codecs and [`Blocks::get`](crate::Blocks::get) say.
     pub async fn resolve(&self, path: impl IntoPath) -> Result<Resolved> {
         let path = path.into_path()?;
-        if path.segments().is_empty() {
-            return Ok(Resolved { cid: *path.root(), rest: Vec::new() });
-        }
-        Ok(self.follow(&path).await?.0)
+        let source = self.node.source(path.root()?);
+        self.locate(&source, &path).await
     }
 
-    async fn follow(&self, path: &Path) -> Result<(Resolved, Ipld)> {
-        let source = self.node.source(path.root());
-        let mut at = Walker { dag: self, source, names: path.namespace() };
-        at.follow(*path.root(), path.segments()).await
+    /// The same, from a source. Blocks on the way are fetched.
+    pub(crate) async fn locate(&self, source: &NodeSource, path: &Path) -> Result<Resolved> {
+        let (mut cid, mut rest) = (*path.root()?, path.segments());
+        let files = path.namespace() == Namespace::Ipfs;
+        while !rest.is_empty() {
+            if files && cid.codec() == codes::DAG_PB {
+                let left;
+                (cid, left) = self.through_directories(source, &cid, rest).await?;
+                rest = &rest[rest.len() - left..];
+                continue;
+            }
+            match inside(&self.node, &source.get(&cid).await?, rest)? {
+                Inside::Link(link, passed) => (cid, rest) = (link, &rest[passed..]),
+                Inside::Value(_) => break,
+            }
+        }
+        Ok(Resolved { cid, rest: rest.to_vec() })
+    }
+
+    /// How far names lead through directories, and how many are left.
+    async fn through_directories(
+        &self,
+        source: &NodeSource,
+        root: &Cid,
+        names: &[String],
+    ) -> Result<(Cid, usize)> {
+        let exporter = Exporter::new(Arc::new(source.clone()), self.node.runtime().clone());
+        match exporter.resolve_with(root, names, LinksOnPath::Report).await? {
+            Resolution::Foreign { cid, rest, .. } => Ok((cid, rest.len())),
+            other => Ok((other.found()?, 0)),
+        }
     }
 
     /// The CIDs that a block links to, in the order in which it does; a CID as often as it stands
@@ -112,69 +143,45 @@ impl Dag {
         self.node.codecs().links(&self.node.blocks().get(cid).await?)
     }
 
-    /// All blocks below `root`, itself first, each once, fetched side by side.
+    /// All blocks below `root`, itself first, each once and in order, fetched ahead: see [`Walk`].
     ///
-    /// Behind the root they come in no particular order. A block that cannot be had, or not be
-    /// understood, is the last item, an error: a walk that ends without one is whole. What was
-    /// given is held as long as the walk lives.
+    /// A block that cannot be had, or not be understood, is the last item, an error: a walk that
+    /// ends without one is whole. What was given is held as long as the walk lives.
     pub fn walk(&self, root: &Cid) -> Walk {
-        Walk::new(&self.node, *root)
+        self.walk_with(&[*root], WalkOptions::default())
+    }
+
+    /// All blocks below some roots, as the options say: each time that they are linked to, or so far
+    /// from the roots. [`Walk::edges`] gives the links instead of the blocks.
+    pub fn walk_with(&self, roots: &[Cid], options: WalkOptions) -> Walk {
+        Walk::new(self.source(roots), self.node.codecs().clone(), roots, options)
+    }
+
+    /// How large some DAGs are, and what they share: see [`dag_stat`]. What is not here is fetched.
+    pub fn stat(&self, roots: &[Cid]) -> Work<DagStat> {
+        dag_stat(self.source(roots), self.node.codecs().clone(), roots)
+    }
+
+    fn source(&self, roots: &[Cid]) -> Arc<NodeSource> {
+        Arc::new(NodeSource::new(self.node.clone(), roots.first().copied()))
     }
 }
 
-/// Follows a path.
-struct Walker<'a> {
-    dag: &'a Dag,
-    source: NodeSource,
-    names: Namespace,
-}
-
-impl Walker<'_> {
-    async fn follow(&mut self, root: Cid, segments: &[String]) -> Result<(Resolved, Ipld)> {
-        let (mut cid, mut rest) = (root, segments);
-        loop {
-            let block = self.source.get(&cid).await?;
-            if let Some((name, behind)) = rest.split_first()
-                && self.names == Namespace::Ipfs
-                && cid.codec() == codes::DAG_PB
-            {
-                cid = self.entry(&cid, name).await?;
-                rest = behind;
-                continue;
-            }
-            match self.inside(&block, rest)? {
-                Inside::Link(link, passed) => (cid, rest) = (link, &rest[passed..]),
-                Inside::Value(value) => {
-                    return Ok((Resolved { cid, rest: rest.to_vec() }, value));
-                }
-            }
+/// How far a way leads inside of a block.
+fn inside(node: &Node, block: &Block, path: &[String]) -> Result<Inside> {
+    let root = node.codecs().decode(block)?;
+    let mut value = &root;
+    for (passed, name) in path.iter().enumerate() {
+        if let Ipld::Link(cid) = value {
+            return Ok(Inside::Link(*cid, passed));
         }
+        value = child(value, name)
+            .ok_or_else(|| Error::NoEntry { name: name.clone(), within: Box::new(*block.cid()) })?;
     }
-
-    /// An entry of a directory.
-    async fn entry(&self, directory: &Cid, name: &str) -> Result<Cid> {
-        let source = Arc::new(self.source.clone());
-        let exporter = Exporter::new(source, self.dag.node.runtime().clone());
-        exporter.resolve(directory, [name]).await
-    }
-
-    fn inside(&self, block: &Block, path: &[String]) -> Result<Inside> {
-        let root = self.dag.node.codecs().decode(block)?;
-        let mut value = &root;
-        for (passed, name) in path.iter().enumerate() {
-            if let Ipld::Link(cid) = value {
-                return Ok(Inside::Link(*cid, passed));
-            }
-            value = child(value, name).ok_or_else(|| Error::NoEntry {
-                name: name.clone(),
-                within: Box::new(*block.cid()),
-            })?;
-        }
-        match value {
-            // A block that is nothing but a link is a value.
-            Ipld::Link(cid) if !path.is_empty() => Ok(Inside::Link(*cid, path.len())),
-            value => Ok(Inside::Value(value.clone())),
-        }
+    match value {
+        // A block that is nothing but a link is a value.
+        Ipld::Link(cid) if !path.is_empty() => Ok(Inside::Link(*cid, path.len())),
+        value => Ok(Inside::Value(value.clone())),
     }
 }
 

@@ -7,11 +7,12 @@ use futures_core::{Stream, stream::BoxStream};
 use futures_io::AsyncRead;
 use ipfs_traits::{Blockstore, Cid, Error, ReferenceSink, Result};
 use ipfs_unixfs::{
-    Entry, Export, Exporter, File, Import, Imported, Importer, NewEntry, Params, Stat, Tree, Work,
+    Entry, Export, Exporter, File, Import, Imported, Importer, LinksOnPath, Listed, NewEntry,
+    Params, Resolution, Stat, Tree, Work,
 };
 
 use crate::{
-    Hold, IntoPath, Namespace, Node, Path,
+    Hold, IntoPath, Namespace, Node, NodeSource, Path,
     node::{References, Writer},
 };
 
@@ -171,19 +172,17 @@ impl UnixFs {
         })
     }
 
-    fn exporter(&self, root: &Cid) -> Exporter {
-        Exporter::new(Arc::new(self.node.source(root)), self.node.runtime().clone())
-    }
-
     /// Opens a file: `AsyncRead`, `AsyncSeek`, and byte ranges. It reads ahead, and fetches what is
-    /// not here.
+    /// not here. Errors of its blocks name the path ([`Error::At`]).
     ///
     /// # Errors
     ///
     /// [`Error::WrongKind`] for what is no file; otherwise as [`resolve`](Self::resolve).
     pub async fn open(&self, path: impl IntoPath) -> Result<File> {
-        let (exporter, cid) = self.at(path.into_path()?).await?;
-        exporter.open(&cid).await
+        let path = path.into_path()?;
+        let (exporter, cid) = self.at(&path).await?;
+        let file = exporter.open(&cid).await.map_err(|error| blame(&path, error))?;
+        Ok(file.at(path.to_string()))
     }
 
     /// What a path leads to, from its first block.
@@ -192,40 +191,78 @@ impl UnixFs {
     ///
     /// As [`resolve`](Self::resolve).
     pub async fn stat(&self, path: impl IntoPath) -> Result<Stat> {
-        let (exporter, cid) = self.at(path.into_path()?).await?;
-        exporter.stat(&cid).await
+        let path = path.into_path()?;
+        let (exporter, cid) = self.at(&path).await?;
+        exporter.stat(&cid).await.map_err(|error| blame(&path, error))
     }
 
     /// The entries of a directory; none of them is fetched.
     ///
     /// # Errors
     ///
-    /// [`Error::WrongKind`] for what is no directory; [`Error::Unsupported`] for a sharded one;
-    /// otherwise as [`resolve`](Self::resolve).
+    /// [`Error::WrongKind`] for what is no directory; otherwise as [`resolve`](Self::resolve), at
+    /// once or as the last item of the stream.
     pub async fn list(&self, path: impl IntoPath) -> Result<BoxStream<'static, Result<Entry>>> {
-        let (exporter, cid) = self.at(path.into_path()?).await?;
-        exporter.list(&cid).await
+        let path = path.into_path()?;
+        let (exporter, cid) = self.at(&path).await?;
+        exporter.list(&cid).await.map_err(|error| blame(&path, error))
     }
 
-    /// The CID at the end of a path through directories.
+    /// The entries of a directory, each with what it is; their first blocks are fetched ahead.
     ///
     /// # Errors
     ///
-    /// Those of [`IntoPath`]; [`Error::NoEntry`] for a name that is not there;
-    /// [`Error::Unsupported`] for a sharded directory; what
-    /// [`Blocks::get`](crate::Blocks::get) says.
-    pub async fn resolve(&self, path: impl IntoPath) -> Result<Cid> {
-        Ok(self.at(path.into_path()?).await?.1)
+    /// As [`list`](Self::list); [`Exporter::list_with`] says more.
+    pub async fn list_with(
+        &self,
+        path: impl IntoPath,
+    ) -> Result<BoxStream<'static, Result<Listed>>> {
+        let path = path.into_path()?;
+        let (exporter, cid) = self.at(&path).await?;
+        exporter.list_with(&cid).await.map_err(|error| blame(&path, error))
     }
 
-    async fn at(&self, path: Path) -> Result<(Exporter, Cid)> {
-        if path.namespace() != Namespace::Ipfs {
-            return Err(Error::invalid("path", "files are found below /ipfs"));
+    /// The CID at the end of a path, through directories and, with the node's codecs, through
+    /// whatever else links to them. The block itself is not fetched.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`IntoPath`]; [`Error::Unsupported`] for a path in `/ipns`; [`Error::NoEntry`] for a
+    /// name that is not there; [`Error::WrongKind`] for a way through a file or a symbolic link, or
+    /// to a value within a block; an [`Error::At`] that names the place, with what
+    /// [`Blocks::get`](crate::Blocks::get) says.
+    pub async fn resolve(&self, path: impl IntoPath) -> Result<Cid> {
+        Ok(self.at(&path.into_path()?).await?.1)
+    }
+
+    /// How far a path leads through directories, with symbolic links reported or followed: see
+    /// [`Exporter::resolve_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`resolve`](Self::resolve); [`Error::Limit`] for more than 32 symbolic links.
+    pub async fn resolve_with(
+        &self,
+        path: impl IntoPath,
+        symlinks: LinksOnPath,
+    ) -> Result<Resolution> {
+        let path = checked(&path.into_path()?)?.clone();
+        let root = path.root()?;
+        let exporter = self.exporter(self.node.source(root));
+        exporter.resolve_with(root, path.segments(), symlinks).await
+    }
+
+    async fn at(&self, path: &Path) -> Result<(Exporter, Cid)> {
+        let source = self.node.source(checked(path)?.root()?);
+        let found = self.node.dag().locate(&source, path).await?;
+        if !found.rest.is_empty() {
+            return Err(Error::WrongKind { expected: "a block", found: "a value inside of one" });
         }
-        let exporter = self.exporter(path.root());
-        let segments = path.segments().iter().map(String::as_str);
-        let cid = exporter.resolve(path.root(), segments).await?;
-        Ok((exporter, cid))
+        Ok((self.exporter(source), found.cid))
+    }
+
+    fn exporter(&self, source: NodeSource) -> Exporter {
+        Exporter::new(Arc::new(source), self.node.runtime().clone())
     }
 
     /// All that is below a path, in order, read ahead.
@@ -234,7 +271,7 @@ impl UnixFs {
     ///
     /// As [`resolve`](Self::resolve).
     pub async fn tree(&self, path: impl IntoPath) -> Result<Tree> {
-        let (exporter, cid) = self.at(path.into_path()?).await?;
+        let (exporter, cid) = self.at(&path.into_path()?).await?;
         Ok(exporter.tree(&cid))
     }
 
@@ -248,8 +285,24 @@ impl UnixFs {
     pub fn write(&self, path: impl IntoPath, target: impl Into<PathBuf>) -> Export {
         let (files, path, target) = (self.clone(), path.into_path(), target.into());
         Work::after(async move {
-            let (exporter, cid) = files.at(path?).await?;
+            let (exporter, cid) = files.at(&path?).await?;
             Ok(exporter.write(&cid, target))
         })
+    }
+}
+
+/// A path that leads to files.
+fn checked(path: &Path) -> Result<&Path> {
+    match path.namespace() {
+        Namespace::Ipld => Err(Error::invalid("path", "files are found below /ipfs")),
+        _ => Ok(path),
+    }
+}
+
+/// Says where an error was met, unless it is about the path and not about its blocks.
+fn blame(path: &Path, error: Error) -> Error {
+    match error {
+        Error::WrongKind { .. } => error,
+        error => error.at(path.to_string()),
     }
 }

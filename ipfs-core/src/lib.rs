@@ -90,7 +90,7 @@ pub use self::{
     blocks::Blocks,
     builder::Builder,
     codec::{Cbor, Json, Raw, standard_codecs},
-    dag::{Dag, ImportedCar, Resolved, Walk},
+    dag::{Dag, ImportedCar, Resolved},
     files::{Added, Adding, UnixFs},
     hold::Hold,
     node::Node,

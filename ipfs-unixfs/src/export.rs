@@ -1,26 +1,30 @@
 //! Export: files, ranges, directories and trees are read from blocks.
 
-mod ahead;
+mod content;
 mod disk;
 mod file;
+mod list;
+mod measure;
 mod names;
+mod resolve;
+mod stat;
 mod tree;
 
 use std::{path::PathBuf, sync::Arc};
 
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt};
 use ipfs_traits::{BlockSource, Cid, Error, Result, Runtime};
 
 pub use self::{
     disk::{Export, Exported},
     file::File,
+    list::{Entry, Listed},
+    resolve::{LinksOnPath, Resolution},
+    stat::{Stat, StatKind},
     tree::{Item, Tree},
 };
-use crate::{
-    Name, Node,
-    hamt::{NameHash, Slot, look_up},
-};
+use crate::{Name, Node};
 
 /// Reads files and trees from a source of blocks: a store, a session with peers, or both.
 ///
@@ -61,48 +65,6 @@ pub struct Exporter {
     runtime: Arc<dyn Runtime>,
 }
 
-/// What every call says of a name that is not there.
-fn no_entry(name: &[u8], within: Cid) -> Error {
-    Error::NoEntry { name: String::from_utf8_lossy(name).into(), within: Box::new(within) }
-}
-
-/// An entry of a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its name.
-    pub name: Name,
-    /// Its root.
-    pub cid: Cid,
-    /// Bytes of all blocks below it, as the directory states them: a hint, which may be wrong.
-    pub dag_size: Option<u64>,
-}
-
-/// What a CID leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stat {
-    /// A file.
-    #[non_exhaustive]
-    File {
-        /// Its bytes.
-        size: u64,
-    },
-    /// A directory.
-    #[non_exhaustive]
-    Directory {
-        /// Its entries.
-        entries: usize,
-    },
-    /// A symbolic link.
-    #[non_exhaustive]
-    Symlink {
-        /// Where it points.
-        target: String,
-    },
-    /// A directory spread over many blocks, which this version does not read.
-    ShardedDirectory,
-}
-
 impl Exporter {
     /// An exporter that reads from `source`, and writes files where `runtime` may block.
     pub fn new(source: Arc<dyn BlockSource>, runtime: Arc<dyn Runtime>) -> Self {
@@ -113,78 +75,96 @@ impl Exporter {
         Node::parse(&self.source.get(cid).await?)
     }
 
-    /// Opens a file for reading: its first block is fetched, and no other.
+    /// Opens a file for reading: its first block is fetched, and no other, unless the file does not
+    /// say how large its parts are. Those are then all fetched to find out.
     ///
     /// # Errors
     ///
-    /// [`Error::WrongKind`] for what is no file; [`Error::Malformed`]; what the source says.
+    /// [`Error::WrongKind`] for what is no file; [`Error::Malformed`]; [`Error::Limit`] for a file
+    /// of more than a million parts that do not say their sizes; what the source says.
     pub async fn open(&self, cid: &Cid) -> Result<File> {
-        Ok(File::new(self.source.clone(), self.node(cid).await?.into_file()?))
+        let mut node = self.node(cid).await?;
+        for depth in 1.. {
+            content::check_depth(depth)?;
+            match node {
+                Node::Metadata(metadata) => node = self.node(&metadata.file()).await?,
+                Node::Unmeasured(file) => {
+                    let file = measure::measure(self.source.clone(), file).await?;
+                    return Ok(File::new(self.source.clone(), file));
+                }
+                other => return Ok(File::new(self.source.clone(), other.into_file()?)),
+            }
+        }
+        Err(Error::Closed("the numbers"))
     }
 
-    /// What a CID leads to, from its first block.
+    /// What a CID leads to, from its first block, and whatever else says how large a file is.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownCodec`] for what is not UnixFS; [`Error::Malformed`]; what the source says.
     pub async fn stat(&self, cid: &Cid) -> Result<Stat> {
-        Ok(match self.node(cid).await? {
-            Node::File(file) => Stat::File { size: file.size() },
-            Node::Directory(directory) => Stat::Directory { entries: directory.len() },
-            Node::Symlink(target) => Stat::Symlink { target: names::target(&target)? },
-            Node::Shard(_) => Stat::ShardedDirectory,
-        })
+        stat::stat(&self.source, cid).await
     }
 
-    /// The entries of a directory, as they stand in it; none of them is fetched.
+    /// The entries of a directory, as they stand in it; none of them is fetched. A sharded directory
+    /// is read ahead, and its entries come in the order of their names' hashes, always the same.
     ///
     /// # Errors
     ///
-    /// [`Error::WrongKind`] for what is no directory, [`Error::Unsupported`] for a sharded one;
-    /// [`Error::Malformed`]; what the source says.
+    /// [`Error::WrongKind`] for what is no directory; [`Error::Malformed`]; what the source says.
+    /// The stream ends with an error; one that ends without is whole.
     pub async fn list(&self, cid: &Cid) -> Result<BoxStream<'static, Result<Entry>>> {
-        let directory = self.node(cid).await?.into_directory()?;
-        let entries = directory
-            .into_entries()
-            .map(|link| Ok(Entry { name: link.name, cid: link.cid, dag_size: link.tsize }));
-        Ok(stream::iter(entries).boxed())
+        let listing = list::listing(self.source.clone(), cid, false).await?;
+        Ok(listing.map_ok(|listed| listed.entry).boxed())
+    }
+
+    /// The entries of a directory in the same order, each with what it is. Their first blocks are
+    /// fetched ahead, up to 128 at once.
+    ///
+    /// Of a raw block whose size the directory states that size is believed, as Kubo does, and the
+    /// block not fetched.
+    ///
+    /// # Errors
+    ///
+    /// As [`list`](Self::list); an entry that cannot be had, or not be understood, ends the stream,
+    /// with an [`Error::At`] that names it.
+    pub async fn list_with(&self, cid: &Cid) -> Result<BoxStream<'static, Result<Listed>>> {
+        let listing = list::listing(self.source.clone(), cid, true).await?;
+        Ok(listing.map_ok(list::resolved).boxed())
     }
 
     /// What lies at the end of a path through directories, from `root`. An empty path leads to the
-    /// root itself.
+    /// root itself. Of a sharded directory a block a level is read.
     ///
     /// # Errors
     ///
-    /// [`Error::NoEntry`] for a name that is not there; otherwise as [`list`](Self::list).
+    /// [`Error::NoEntry`] for a name that is not there; [`Error::WrongKind`] for a way through a
+    /// file or a symbolic link; an [`Error::At`] that names the place, with
+    /// [`Error::UnknownCodec`] for a way through what is not UnixFS, [`Error::Malformed`], or what
+    /// the source says.
     pub async fn resolve(
         &self,
         root: &Cid,
         path: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> Result<Cid> {
-        let mut at = *root;
-        for name in path {
-            at = self.child(&at, name.as_ref()).await?;
-        }
-        Ok(at)
+        self.resolve_with(root, path, LinksOnPath::Report).await?.found()
     }
 
-    /// The entry of this name in a directory. Of a sharded one a block a level is read, those on the
-    /// way of the name's hash.
-    async fn child(&self, directory: &Cid, name: &[u8]) -> Result<Cid> {
-        let missing = || no_entry(name, *directory);
-        let mut block = self.source.get(directory).await?;
-        if !matches!(Node::parse(&block)?, Node::Shard(_)) {
-            let entry = Node::parse(&block)?.into_directory()?.get(name).map(|link| link.cid);
-            return entry.ok_or_else(missing);
-        }
-        let mut hash = NameHash::of(name);
-        loop {
-            match look_up(block.into_data(), &mut hash)?.ok_or_else(missing)? {
-                Slot::Entry(link) if link.name == *name => return Ok(link.cid),
-                Slot::Entry(_) => return Err(missing()),
-                Slot::Shard { cid, .. } => block = self.source.get(&cid).await?,
-            }
-        }
+    /// How far a path leads: to its end, to a symbolic link on it, or to a block that is not UnixFS.
+    /// Symbolic links are followed if that is said, up to 32 of them and never out of the root.
+    ///
+    /// # Errors
+    ///
+    /// As [`resolve`](Self::resolve); [`Error::Limit`] for more than 32 symbolic links.
+    pub async fn resolve_with(
+        &self,
+        root: &Cid,
+        path: impl IntoIterator<Item: AsRef<[u8]>>,
+        symlinks: LinksOnPath,
+    ) -> Result<Resolution> {
+        let names = path.into_iter().map(|name| Name::from(name.as_ref())).collect();
+        resolve::resolve(&self.source, *root, names, symlinks).await
     }
 
     /// All that is below `root`, in order, read ahead.
@@ -203,8 +183,7 @@ impl Exporter {
     /// # Errors
     ///
     /// [`Error::InUse`] when the target exists; [`Error::Malformed`] for a bad name;
-    /// [`Error::Unsupported`] for a sharded directory; [`Error::Component`] for what the disk says;
-    /// what the source says.
+    /// [`Error::Component`] for what the disk says; what the source says.
     pub fn write(&self, root: &Cid, target: impl Into<PathBuf>) -> Export {
         disk::write(self.tree(root), target.into(), self.runtime.clone())
     }

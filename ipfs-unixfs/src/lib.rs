@@ -34,8 +34,11 @@
 //! | [`Importer`], [`Params`], [`Imported`] | from content to blocks |
 //! | [`NewEntry`] | a tree that comes from elsewhere than a disk |
 //! | [`Chunker`], [`Chunking`] | how files are cut, also by your own code |
-//! | [`Exporter`], [`File`], [`Tree`] | from blocks to content |
+//! | [`Exporter`], [`File`], [`Tree`], [`Listed`] | from blocks to content |
+//! | [`DirectoryEditor`], [`FileEditor`] | changing one directory, or one file |
+//! | [`mfs`] | a mutable tree of both |
 //! | [`Work`], [`Event`], [`Progress`] | an import or export under way |
+//! | [`Walk`], [`dag_stat`] | the blocks of any DAG, in order; how large they are |
 //! | [`Node`] | one block as a node of UnixFS |
 //! | [`dagpb`], [`data`] | the two formats below |
 //!
@@ -43,11 +46,8 @@
 //!
 //! In an application that runs a node: `ipfs-core` joins this with stores, peers and holds, and
 //! re-exports it.
-//!
-//! # Not here yet
-//!
-//! Sharded directories (a typed error both ways), the trickle layout, MFS.
 
+mod ahead;
 mod attributes;
 mod child;
 pub mod dagpb;
@@ -63,17 +63,22 @@ mod name;
 mod node;
 mod params;
 mod rules;
+mod walk;
 
 pub use ipfs_traits::work::{Event, Progress, Work};
 
 pub use self::{
     directory::{DirectoryEditor, Target},
     edit::FileEditor,
-    export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
+    export::{
+        Entry, Export, Exported, Exporter, File, Item, LinksOnPath, Listed, Resolution, Stat,
+        StatKind, Tree,
+    },
     import::{Import, Imported, Importer, NewContent, NewEntry},
     name::Name,
-    node::{DirectoryNode, FileNode, Node},
+    node::{DirectoryNode, FileNode, MetadataNode, Node, SymlinkNode, Unmeasured},
     params::{
         Attribute, Chunker, Chunking, CustomChunker, Cutter, Layout, Params, Sharding, Symlinks,
     },
+    walk::{DagStat, Edge, RootStat, Visit, Walk, WalkOptions, dag_stat},
 };

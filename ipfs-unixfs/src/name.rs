@@ -127,6 +127,24 @@ impl PartialEq<&str> for Name {
     }
 }
 
+/// How much of a path is told in an error: as much as systems take.
+const MAX_TOLD: usize = 4096;
+
+/// Names as a path, for errors: each behind a slash, and not more than anybody would read.
+pub(crate) fn path_text<'a>(names: impl IntoIterator<Item = &'a Name>) -> String {
+    let mut path = String::new();
+    for name in names {
+        path.push('/');
+        let (told, rest) = name.split_at(name.len().min(MAX_TOLD));
+        path.push_str(&String::from_utf8_lossy(told));
+        if path.len() > MAX_TOLD || !rest.is_empty() {
+            path.push('\u{2026}');
+            break;
+        }
+    }
+    path
+}
+
 /// As text, with U+FFFD in the place of what is not UTF-8.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

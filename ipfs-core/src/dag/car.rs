@@ -7,7 +7,7 @@ use ipfs_blockstore::car::{self, Export, Order, ReadOptions};
 use ipfs_traits::{Cid, work::Work};
 
 use super::Dag;
-use crate::{Hold, NodeSource, node::Writer};
+use crate::{Hold, node::Writer};
 
 /// What was imported from a CAR.
 #[derive(Clone, Debug)]
@@ -84,7 +84,6 @@ impl Dag {
         out: impl AsyncWrite + Unpin + Send + 'static,
         order: Order,
     ) -> Export {
-        let source = NodeSource::new(self.node.clone(), roots.first().copied());
-        car::export(Arc::new(source), self.node.codecs().clone(), roots, out, order)
+        car::export(self.source(roots), self.node.codecs().clone(), roots, out, order)
     }
 }

@@ -140,6 +140,18 @@ pub enum Error {
     #[error("{0} took too long")]
     TimedOut(&'static str),
 
+    /// It happened at a place in a tree of names; the source says what. [`Error::what`] looks
+    /// through this.
+    #[error("at {path:?}")]
+    At {
+        /// The names that lead to the place, each behind a slash, with U+FFFD in the place of what
+        /// is not UTF-8.
+        path: Box<str>,
+        /// What happened.
+        #[source]
+        source: Arc<Self>,
+    },
+
     /// A part below failed.
     #[error("{name} failed")]
     Component {
@@ -180,9 +192,35 @@ impl Error {
         Self::Unsupported(what.into())
     }
 
+    /// The same, met at a place in a tree of names: an [`Error::At`]. One that has a place keeps it.
+    ///
+    /// ```
+    /// use ipfs_traits::{Cid, Error};
+    ///
+    /// let error = Error::NotFound(Cid::default()).at("/a/b");
+    /// assert!(matches!(&error, Error::At { path, .. } if **path == *"/a/b"));
+    /// assert!(matches!(error.what(), Error::NotFound(_)));
+    /// assert!(error.is_not_found());
+    /// ```
+    #[must_use]
+    pub fn at(self, path: impl Into<Box<str>>) -> Self {
+        match self {
+            Self::At { .. } => self,
+            other => Self::At { path: path.into(), source: Arc::new(other) },
+        }
+    }
+
+    /// What happened, wherever it did.
+    pub fn what(&self) -> &Self {
+        match self {
+            Self::At { source, .. } => source.what(),
+            other => other,
+        }
+    }
+
     /// Whether this says that a block is absent, and nothing worse.
-    pub const fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound(_))
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.what(), Self::NotFound(_))
     }
 }
 

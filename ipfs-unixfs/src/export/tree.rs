@@ -12,8 +12,12 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use ipfs_traits::{BlockSource, Cid, Result};
 
-use super::ahead::Ahead;
-use crate::Name;
+use super::content::{self, Contents};
+use crate::{
+    Name,
+    ahead::{Ahead, WINDOW},
+    data::Mtime,
+};
 
 /// What comes next in a [`Tree`]. The root has an empty name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,10 @@ pub enum Item {
     Enter {
         /// Its name.
         name: Name,
+        /// Its permissions and other bits of the mode.
+        mode: Option<u32>,
+        /// When it was changed.
+        mtime: Option<Mtime>,
     },
     /// The end of a directory.
     Leave,
@@ -31,6 +39,10 @@ pub enum Item {
         name: Name,
         /// How many bytes follow.
         size: u64,
+        /// Its permissions and other bits of the mode.
+        mode: Option<u32>,
+        /// When it was changed.
+        mtime: Option<Mtime>,
     },
     /// The next bytes of a file, never none.
     Data(Bytes),
@@ -40,8 +52,12 @@ pub enum Item {
     Symlink {
         /// Its name.
         name: Name,
-        /// Where it points: a stranger's text, which may be any path.
-        target: String,
+        /// Where it points: a stranger's bytes, which may be any path, or none.
+        target: Bytes,
+        /// Its permissions and other bits of the mode.
+        mode: Option<u32>,
+        /// When it was changed.
+        mtime: Option<Mtime>,
     },
 }
 
@@ -60,11 +76,11 @@ impl Item {
 ///
 /// Names are those of the blocks, which may be empty, hold slashes or stand twice: whoever writes
 /// them somewhere checks them first. An error ends the stream.
-pub struct Tree(Ahead);
+pub struct Tree(Ahead<Contents>);
 
 impl Tree {
     pub(super) fn new(source: Arc<dyn BlockSource>, root: Cid) -> Self {
-        Self(Ahead::tree(source, root))
+        Self(content::tree(source, root, WINDOW))
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     state::{DirId, Found, State},
 };
 use crate::{
-    Entry, Exporter, Name, Node, Params,
+    Entry, Exporter, Name, Node, Params, StatKind,
     child::Sealer,
     dagpb,
     data::Mtime,
@@ -26,8 +26,12 @@ pub struct Stat {
     pub cid: Cid,
     /// Bytes of all blocks below it, as its blocks say.
     pub dag_size: u64,
-    /// What kind of thing it is.
-    pub kind: crate::Stat,
+    /// What it is.
+    pub kind: StatKind,
+    /// Permissions and other bits of the mode, where they are kept.
+    pub mode: Option<u32>,
+    /// When it was changed, where that is kept.
+    pub mtime: Option<Mtime>,
 }
 
 impl Mfs {
@@ -43,8 +47,8 @@ impl Mfs {
     /// [`Error::Invalid`], [`Error::Limit`] for what is no path; what the source and the store say.
     pub async fn stat(&self, path: impl AsRef<[u8]>) -> Result<Stat> {
         let target = self.target(&Path::parse(path.as_ref())?).await?;
-        let kind = self.exporter().stat(&target.cid).await?;
-        Ok(Stat { cid: target.cid, dag_size: target.dag_size, kind })
+        let crate::Stat { kind, mode, mtime, .. } = self.exporter().stat(&target.cid).await?;
+        Ok(Stat { cid: target.cid, dag_size: target.dag_size, kind, mode, mtime })
     }
 
     /// Where a path leads, stored.

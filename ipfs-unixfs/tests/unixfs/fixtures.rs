@@ -1,22 +1,21 @@
 //! Cases of other implementations.
 
+mod reading;
+
 use std::collections::BTreeSet;
 
-use ipfs_traits::{
-    Block, BlockSource, BlockstoreExt, Cid, Codec, Error, HashTable, Local,
-    car::{Decoder, Item},
-    codes,
-};
+use ipfs_traits::{Block, BlockstoreExt, Cid, Codec, HashTable, codes};
 use ipfs_unixfs::{
-    Attribute, Chunker, Layout, Params, Sharding, Stat,
+    Attribute, Chunker, Layout, Params, Sharding,
     dagpb::{self, DagPb, Link, Node},
     data::{Data, Kind},
 };
 use serde_json::Value;
 
+use self::reading::sha256;
 use crate::{
     content::{Desk, as_entries, file, on_disk},
-    support::{self, Case, Report, hex, table, to_hex},
+    support::{Case, Report, hex, table, to_hex},
 };
 
 #[test]
@@ -262,119 +261,4 @@ fn dag_pb_bytes() {
         }
     }
     report.finish();
-}
-
-#[test]
-fn lookups_in_directories() {
-    let path = "unixfs/lookups.tsv";
-    let mut report = Report::new(path);
-    for case in table(path) {
-        let root: Cid = case["root"].parse().unwrap();
-        let desk = Desk::new();
-        let bytes = support::bytes(&format!("unixfs/blocks/{root}.bin"));
-        let block = Block::verify(root, bytes.into(), &HashTable::standard()).unwrap();
-        desk.run(desk.store.put(block)).unwrap();
-        match desk.run(desk.exporter().resolve(&root, [&case["path"]])) {
-            Err(Error::NotFound(_)) => report.left_out("blocks of the next level"),
-            Err(Error::NoEntry { .. }) => report.same(case.id(), "NOT FOUND", &case["expected"]),
-            found => report.same(case.id(), &*found.unwrap().to_string(), &case["expected"]),
-        }
-    }
-    report.finish();
-}
-
-/// The blocks of an archive, verified, in a store.
-fn load(desk: &Desk, car: &[u8]) -> Vec<Cid> {
-    let mut decoder = Decoder::new();
-    decoder.push(car.to_vec().into());
-    let mut roots = Vec::new();
-    while let Some(item) = decoder.next().unwrap() {
-        match item {
-            Item::Header(header) => roots.extend(header.roots()),
-            Item::Section(section) => {
-                let block =
-                    Block::verify(section.cid, section.data, &HashTable::standard()).unwrap();
-                desk.run(desk.store.put(block)).unwrap();
-            }
-        }
-    }
-    decoder.finish().unwrap();
-    roots
-}
-
-#[test]
-fn archives_of_files() {
-    for entry in std::fs::read_dir(support::folder().join("unixfs/export")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let Some(name) = name.strip_suffix(".json") else {
-            continue;
-        };
-        let path = format!("unixfs/export/{name}");
-        let listing: Value = serde_json::from_str(&support::text(&format!("{path}.json"))).unwrap();
-        let desk = Desk::new();
-        let roots = load(&desk, &support::bytes(&format!("{path}.car")));
-        let mut report = Report::new(&format!("{path}.car"));
-        for entry in listing["entries"].as_array().unwrap() {
-            listed(&desk, roots[0], entry, &mut report);
-        }
-        for missing in listing["errors"].as_array().unwrap() {
-            let cid: Cid = missing["cid"].as_str().unwrap().parse().unwrap();
-            let found = desk.run(Local(desk.store.clone()).get(&cid));
-            let file = desk.run(desk.exporter().open(&cid));
-            let whole = file.and_then(|file| desk.run(read(&file, 0, u64::MAX)));
-            report.same(&cid.to_string(), found.is_err() || whole.is_err(), true);
-        }
-        report.finish();
-    }
-}
-
-async fn read(file: &ipfs_unixfs::File, from: u64, len: u64) -> ipfs_traits::Result<Vec<u8>> {
-    use futures::TryStreamExt;
-    let runs: Vec<_> = file.range(from..from.saturating_add(len)).try_collect().await?;
-    Ok(runs.concat())
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    to_hex(HashTable::standard().hash(codes::SHA2_256, bytes).unwrap().digest())
-}
-
-/// Checks one entry of a listing.
-fn listed(desk: &Desk, root: Cid, entry: &Value, report: &mut Report) {
-    let text = |key: &str| entry[key].as_str().unwrap_or_default();
-    let cid: Cid = text("cid").parse().unwrap();
-    let exporter = desk.exporter();
-    match (text("type"), text("unixfs")) {
-        ("object", _) => {
-            let unknown = matches!(desk.run(exporter.stat(&cid)), Err(Error::UnknownCodec(_)));
-            return report.same(text("path"), unknown, true);
-        }
-        (_, "hamt-sharded-directory") => {
-            let stat = desk.run(exporter.stat(&cid)).unwrap();
-            return report.same(text("path"), stat, Stat::ShardedDirectory);
-        }
-        ("directory", _) => {
-            let names = text("path").split('/').filter(|name| !name.is_empty());
-            let found = desk.run(exporter.resolve(&root, names));
-            return report.same(text("path"), found.ok(), Some(cid));
-        }
-        _ => {}
-    }
-    if entry.get("error").is_some() {
-        let whole = desk.run(async { read(&exporter.open(&cid).await?, 0, u64::MAX).await });
-        return report.same(text("path"), whole.is_err(), true);
-    }
-    let file = desk.run(exporter.open(&cid)).unwrap();
-    let whole = desk.run(read(&file, 0, u64::MAX)).unwrap();
-    assert_eq!(Some(file.size()), entry["size"].as_u64());
-    assert_eq!(whole.len() as u64, file.size());
-    report.same(text("path"), sha256(&whole), text("sha256").to_owned());
-    for range in entry["ranges"].as_array().into_iter().flatten() {
-        let (from, len) = (range[0].as_u64().unwrap(), range[1].as_u64().unwrap());
-        let part = desk.run(read(&file, from, len)).unwrap();
-        report.same(
-            &format!("{} {range}", text("path")),
-            sha256(&part),
-            range[2].as_str().unwrap().to_owned(),
-        );
-    }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod content;
+mod directories;
 mod edit;
 mod export;
 mod fixtures;
@@ -16,5 +17,7 @@ mod import;
 mod memory;
 mod mfs;
 mod oracle;
+mod reading;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
+mod walking;

@@ -15,7 +15,7 @@ use ipfs_traits::{
     memory::{MemoryDatastore, MemoryStore},
 };
 use ipfs_unixfs::{
-    DirectoryEditor, Params, Sharding, Stat, Target,
+    DirectoryEditor, Params, Sharding, StatKind, Target,
     data::Mtime,
     mfs::{Mfs, Options, Parts},
 };
@@ -542,7 +542,7 @@ fn a_directory_can_get_other_cids() {
         let a = mfs.stat("/a").await.unwrap();
         assert_eq!((a.cid.version(), a.cid.hash().code()), (cid::Version::V1, codes::SHA2_512));
         assert_eq!(mfs.stat("/a/b").await.unwrap().cid.version(), cid::Version::V0);
-        assert!(matches!(a.kind, Stat::Directory { .. }));
+        assert!(matches!(a.kind, StatKind::Directory { .. }));
         mfs.flush().await.unwrap();
         // It stays so when it is opened again.
         let again = Mfs::open(desk.parts(), options(desk.params.clone())).await.unwrap();
