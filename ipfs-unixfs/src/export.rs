@@ -8,6 +8,7 @@ mod tree;
 
 use std::{path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use ipfs_traits::{BlockSource, Cid, Error, Result, Runtime};
@@ -93,8 +94,8 @@ pub enum Stat {
     /// A symbolic link.
     #[non_exhaustive]
     Symlink {
-        /// Where it points.
-        target: String,
+        /// Where it points: a stranger's bytes, which may be any path, or none.
+        target: Bytes,
     },
     /// A directory spread over many blocks, which this version does not read.
     ShardedDirectory,
@@ -128,7 +129,7 @@ impl Exporter {
         Ok(match self.node(cid).await? {
             Node::File(file) => Stat::File { size: file.size() },
             Node::Directory(directory) => Stat::Directory { entries: directory.len() },
-            Node::Symlink(target) => Stat::Symlink { target: names::target(&target)? },
+            Node::Symlink(link) => Stat::Symlink { target: link.target },
             Node::Shard => Stat::ShardedDirectory,
         })
     }

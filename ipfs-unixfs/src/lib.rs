@@ -62,6 +62,6 @@ pub use self::{
     export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
     import::{Import, Imported, Importer},
     name::Name,
-    node::{DirectoryNode, FileNode, Node},
+    node::{DirectoryNode, FileNode, Node, SymlinkNode},
     params::{Chunker, Layout, Params, Sharding},
 };

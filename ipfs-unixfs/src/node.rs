@@ -15,8 +15,8 @@ pub enum Node {
     File(FileNode),
     /// A directory in one block.
     Directory(DirectoryNode),
-    /// A symbolic link, and where it points.
-    Symlink(Bytes),
+    /// A symbolic link.
+    Symlink(SymlinkNode),
     /// A directory spread over many blocks, which this version does not read.
     Shard,
 }
@@ -37,6 +37,18 @@ pub struct DirectoryNode {
     node: dagpb::Node,
     mode: Option<u32>,
     mtime: Option<Mtime>,
+}
+
+/// A symbolic link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SymlinkNode {
+    /// Where it points: a stranger's bytes, which may be any path, or none.
+    pub target: Bytes,
+    /// Permissions and other bits of the mode.
+    pub mode: Option<u32>,
+    /// When it was changed.
+    pub mtime: Option<Mtime>,
 }
 
 impl Node {
@@ -63,7 +75,10 @@ impl Node {
         match data.kind() {
             Kind::File | Kind::Raw => FileNode::parse(node, data).map(Self::File),
             Kind::Directory => Ok(Self::Directory(DirectoryNode { node, mode, mtime })),
-            Kind::Symlink => Ok(Self::Symlink(data.content().unwrap_or_default())),
+            Kind::Symlink => {
+                let target = data.content().unwrap_or_default();
+                Ok(Self::Symlink(SymlinkNode { target, mode, mtime }))
+            }
             Kind::HamtShard => Ok(Self::Shard),
             Kind::Metadata => Err(Error::unsupported("UnixFS metadata")),
         }

@@ -20,11 +20,11 @@ use futures_core::{Stream, stream::BoxStream};
 use futures_util::StreamExt;
 use ipfs_traits::{Block, BlockSource, Cid, Error, Result, limits};
 
-use super::{Item, names};
+use super::Item;
 use crate::{
     Name,
     dagpb::IntoLinks,
-    node::{FileNode, Node, sharded},
+    node::{FileNode, Node, SymlinkNode, sharded},
 };
 
 /// The most bytes that are read ahead of a reader.
@@ -335,17 +335,20 @@ impl Want {
 fn open_entry(node: Node, name: Name, depth: usize) -> Result<Slot> {
     let (first, mut level) = match node {
         Node::File(file) => {
-            let size = file.size();
-            (Item::File { name, size }, Level::file(file, 0..size, Some(Item::End), depth))
+            let (size, mode, mtime) = (file.size(), file.mode(), file.mtime());
+            (
+                Item::File { name, size, mode, mtime },
+                Level::file(file, 0..size, Some(Item::End), depth),
+            )
         }
         Node::Directory(directory) => {
+            let (mode, mtime) = (directory.mode(), directory.mtime());
             let rest = Rest::Entries(directory.into_entries());
             let end = Some(Item::Leave);
-            (Item::Enter { name }, Level { slots: VecDeque::new(), rest, end, depth })
+            (Item::Enter { name, mode, mtime }, Level { slots: VecDeque::new(), rest, end, depth })
         }
-        Node::Symlink(target) => {
-            let target = names::target(&target)?;
-            return Ok(Slot::Ready(Item::Symlink { name, target }));
+        Node::Symlink(SymlinkNode { target, mode, mtime }) => {
+            return Ok(Slot::Ready(Item::Symlink { name, target, mode, mtime }));
         }
         Node::Shard => return Err(sharded()),
     };

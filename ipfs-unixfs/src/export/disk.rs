@@ -152,7 +152,7 @@ impl Writer {
 
     fn write(&mut self, item: Item) -> Result<()> {
         match item {
-            Item::Enter { name } => {
+            Item::Enter { name, .. } => {
                 let path = self.path(&name)?;
                 fs::create_dir(&path).map_err(disk(&path))?;
                 self.open.push(path);
@@ -174,7 +174,8 @@ impl Writer {
                 self.file = None;
                 self.done.files += 1;
             }
-            Item::Symlink { name, target } => {
+            Item::Symlink { name, target, .. } => {
+                let target = names::target(&target)?;
                 let path = self.path(&name)?;
                 symlink(&target, &path).map_err(disk(&path))?;
                 self.done.symlinks += 1;

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use ipfs_traits::{BlockSource, Cid, Result};
 
 use super::ahead::Ahead;
-use crate::Name;
+use crate::{Name, data::Mtime};
 
 /// What comes next in a [`Tree`]. The root has an empty name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub enum Item {
     Enter {
         /// Its name.
         name: Name,
+        /// Its permissions and other bits of the mode.
+        mode: Option<u32>,
+        /// When it was changed.
+        mtime: Option<Mtime>,
     },
     /// The end of a directory.
     Leave,
@@ -31,6 +35,10 @@ pub enum Item {
         name: Name,
         /// How many bytes follow.
         size: u64,
+        /// Its permissions and other bits of the mode.
+        mode: Option<u32>,
+        /// When it was changed.
+        mtime: Option<Mtime>,
     },
     /// The next bytes of a file, never none.
     Data(Bytes),
@@ -40,8 +48,12 @@ pub enum Item {
     Symlink {
         /// Its name.
         name: Name,
-        /// Where it points: a stranger's text, which may be any path.
-        target: String,
+        /// Where it points: a stranger's bytes, which may be any path, or none.
+        target: Bytes,
+        /// Its permissions and other bits of the mode.
+        mode: Option<u32>,
+        /// When it was changed.
+        mtime: Option<Mtime>,
     },
 }
 
