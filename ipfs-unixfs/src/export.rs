@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use ipfs_traits::{BlockSource, Cid, Error, Result, Runtime};
 
 pub use self::{
-    disk::{Export, Exported},
+    disk::{Disk, Export, Exported},
     file::File,
     tree::{Item, Tree},
 };
@@ -175,19 +175,39 @@ impl Exporter {
     }
 
     /// Writes the file, symbolic link or directory at `root` to disk, as `target`, where nothing may
-    /// be yet.
-    ///
-    /// What is below `root` is a stranger's: a name that would lead out of the target, or that the
-    /// platform cannot hold, is an error, nothing is written through a symbolic link, and modes are
-    /// not taken over. All is written beside the target and then renamed to it, so that the target
-    /// is there whole or not at all.
+    /// be yet: [`write_with`](Self::write_with) the default options.
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] when the target exists; [`Error::Malformed`] for a bad name;
-    /// [`Error::Unsupported`] for a sharded directory; [`Error::Component`] for what the disk says;
-    /// what the source says.
+    /// [`Error::InUse`] when the target exists; otherwise as [`write_with`](Self::write_with).
     pub fn write(&self, root: &Cid, target: impl Into<PathBuf>) -> Export {
-        disk::write(self.tree(root), target.into(), self.runtime.clone())
+        self.write_with(root, target, Disk::default())
+    }
+
+    /// Writes the file, symbolic link or directory at `root` to disk, as `target`.
+    ///
+    /// What is below `root` is a stranger's: a name that would lead out of the target, or that the
+    /// platform cannot hold, is an error, nothing is written through a symbolic link, and of modes
+    /// only the rights to read, write and execute are taken over. Where symbolic links point is
+    /// theirs, and may be anywhere: whoever opens files below the target afterwards looks where they
+    /// lead.
+    ///
+    /// All is written in a folder of its own beside the target, which on Unix nobody else may look
+    /// into, and then renamed, so that the target is there whole or not at all; of a root that is a
+    /// directory, its own mode and time are told right after. On Unix every step is done within the
+    /// handle of a directory that this export made or entered without following a link. Elsewhere it
+    /// is done by path: there, whoever may write to the directory of the target must not be an
+    /// enemy.
+    ///
+    /// Directories may be 1,024 deep, and names have at most 255 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] when the target exists and is not to be replaced, when two entries have one
+    /// name on this disk, or when the same export is under way; [`Error::Malformed`] for a bad name
+    /// and for blocks that lie; [`Error::Limit`] for a long name; [`Error::Unsupported`] for a
+    /// sharded directory; [`Error::Component`] for what the disk says; what the source says.
+    pub fn write_with(&self, root: &Cid, target: impl Into<PathBuf>, options: Disk) -> Export {
+        disk::write(self.clone(), *root, target.into(), options)
     }
 }

@@ -59,7 +59,7 @@ mod params;
 pub use ipfs_traits::work::{Event, Progress, Work};
 
 pub use self::{
-    export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
+    export::{Disk, Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
     import::{Import, Imported, Importer},
     name::Name,
     node::{DirectoryNode, FileNode, Node, SymlinkNode},

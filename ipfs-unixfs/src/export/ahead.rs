@@ -20,7 +20,7 @@ use futures_core::{Stream, stream::BoxStream};
 use futures_util::StreamExt;
 use ipfs_traits::{Block, BlockSource, Cid, Error, Result, limits};
 
-use super::Item;
+use super::{Entry, Item};
 use crate::{
     Name,
     dagpb::IntoLinks,
@@ -100,6 +100,7 @@ enum Rest {
     Nothing,
     One(Want),
     Entries(IntoLinks),
+    Listed(std::vec::IntoIter<Entry>),
     Parts(Box<Parts>),
 }
 
@@ -116,6 +117,13 @@ impl Ahead {
         let want = Want { cid: root, role: Role::Entry(Name::default()), estimate: ENTRY };
         let level = Level { slots: VecDeque::new(), rest: Rest::One(want), end: None, depth: 0 };
         Self::new(&*source, level, WINDOW)
+    }
+
+    /// These entries of a directory, and all below them.
+    pub(super) fn entries(source: &dyn BlockSource, entries: Vec<Entry>) -> Self {
+        let rest = Rest::Listed(entries.into_iter());
+        let level = Level { slots: VecDeque::new(), rest, end: None, depth: 0 };
+        Self::new(source, level, WINDOW)
     }
 
     /// A range of a file's bytes, which must lie within it.
@@ -321,6 +329,12 @@ impl Slot {
 }
 
 impl Want {
+    /// The first block of an entry of a directory, which says how many bytes are below it.
+    fn entry(cid: Cid, name: Name, said: Option<u64>) -> Self {
+        let estimate = said.map_or(ENTRY, |said| said.min(ENTRY as u64) as usize);
+        Self { cid, role: Role::Entry(name), estimate }
+    }
+
     fn open(&mut self, block: &Block, depth: usize) -> Result<Slot> {
         if depth > MAX_DEPTH {
             return Err(Error::limit("levels of a tree", MAX_DEPTH, depth));
@@ -376,10 +390,12 @@ impl Rest {
                 Self::One(want) => Some(Ok(want)),
                 _ => None,
             },
-            Self::Entries(links) => links.next().map(|link| {
-                let estimate = link.tsize.map_or(ENTRY, |tsize| tsize.min(ENTRY as u64) as usize);
-                Ok(Want { cid: link.cid, role: Role::Entry(link.name), estimate })
-            }),
+            Self::Entries(links) => {
+                links.next().map(|link| Ok(Want::entry(link.cid, link.name, link.tsize)))
+            }
+            Self::Listed(entries) => {
+                entries.next().map(|entry| Ok(Want::entry(entry.cid, entry.name, entry.dag_size)))
+            }
             Self::Parts(parts) => parts.next().map(Ok),
         };
         if next.is_none() {

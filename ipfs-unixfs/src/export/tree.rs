@@ -12,7 +12,7 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use ipfs_traits::{BlockSource, Cid, Result};
 
-use super::ahead::Ahead;
+use super::{Entry, ahead::Ahead};
 use crate::{Name, data::Mtime};
 
 /// What comes next in a [`Tree`]. The root has an empty name.
@@ -77,6 +77,11 @@ pub struct Tree(Ahead);
 impl Tree {
     pub(super) fn new(source: Arc<dyn BlockSource>, root: Cid) -> Self {
         Self(Ahead::tree(source, root))
+    }
+
+    /// What is below some entries of a directory.
+    pub(super) fn entries(source: &dyn BlockSource, entries: Vec<Entry>) -> Self {
+        Self(Ahead::entries(source, entries))
     }
 }
 
