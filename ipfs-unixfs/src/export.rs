@@ -3,7 +3,7 @@
 mod ahead;
 mod disk;
 mod file;
-mod names;
+pub(crate) mod names;
 mod tree;
 
 use std::{path::PathBuf, sync::Arc};
@@ -18,7 +18,10 @@ pub use self::{
     file::File,
     tree::{Item, Tree},
 };
-use crate::{Name, Node};
+use crate::{
+    Name, Node,
+    tar::{self, Archive},
+};
 
 /// Reads files and trees from a source of blocks: a store, a session with peers, or both.
 ///
@@ -172,6 +175,42 @@ impl Exporter {
     /// All that is below `root`, in order, read ahead.
     pub fn tree(&self, root: &Cid) -> Tree {
         Tree::new(self.source.clone(), *root)
+    }
+
+    /// All that is below `root` as a tar archive, in which the root is called by its CID.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use futures::{AsyncReadExt, TryStreamExt};
+    /// # use ipfs_traits::{memory::MemoryStore, Local, VirtualRuntime};
+    /// # use ipfs_unixfs::{Exporter, Importer};
+    /// # let runtime = VirtualRuntime::new();
+    /// # let store = Arc::new(MemoryStore::new());
+    /// # runtime.block_on(async {
+    /// # let importer = Importer::new(store.clone(), Arc::new(runtime.clone()));
+    /// # let root = importer.bytes("hello world").await?.cid;
+    /// # let exporter = Exporter::new(Arc::new(Local(store)), Arc::new(runtime.clone()));
+    /// let mut reader = exporter.tar(&root).map_err(std::io::Error::other).into_async_read();
+    /// let mut bytes = Vec::new();
+    /// reader.read_to_end(&mut bytes).await?;
+    /// assert!(bytes.starts_with(root.to_string().as_bytes()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn tar(&self, root: &Cid) -> Archive {
+        let name = root.to_string().into();
+        Archive::new(self.tree(root), name, &tar::Options::default(), self.runtime.clone())
+    }
+
+    /// The same, under another name, compressed, or with another time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for options that make no sense.
+    pub fn tar_with(&self, root: &Cid, options: &tar::Options) -> Result<Archive> {
+        options.check()?;
+        let name = options.name.clone().unwrap_or_else(|| root.to_string().into());
+        Ok(Archive::new(self.tree(root), name, options, self.runtime.clone()))
     }
 
     /// Writes the file, symbolic link or directory at `root` to disk, as `target`, where nothing may

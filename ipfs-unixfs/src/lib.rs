@@ -35,6 +35,7 @@
 //! | [`Exporter`], [`File`], [`Tree`] | from blocks to content |
 //! | [`Work`], [`Event`], [`Progress`] | an import or export under way |
 //! | [`Node`] | one block as a node of UnixFS |
+//! | [`tar`] | trees as archives, and archives as entries |
 //! | [`dagpb`], [`data`] | the two formats below |
 //!
 //! # When not to use it
@@ -55,6 +56,7 @@ mod import;
 mod name;
 mod node;
 mod params;
+pub mod tar;
 
 pub use ipfs_traits::work::{Event, Progress, Work};
 
