@@ -8,12 +8,15 @@ mod stack;
 mod writer;
 
 use std::{
+    future::poll_fn,
     io,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
+    task::{Context, Poll},
 };
 
-use futures_util::{StreamExt, future::join};
+use futures_util::StreamExt;
 use ipfs_traits::{
     Cid, Error, Result, Runtime, RuntimeExt,
     work::{Meter, Work},
@@ -171,17 +174,65 @@ impl Pump {
         result
     }
 
-    /// Writes all that a tree gives, and fetches what comes next meanwhile.
+    /// Writes all that a tree gives, and fetches what comes next meanwhile. What came before an error
+    /// is written too.
     async fn pour(&mut self, tree: &mut Tree) -> Result<()> {
-        let mut batch = collect(tree).await?;
-        while !batch.is_empty() {
+        let mut batch = Batch::default();
+        loop {
+            poll_fn(|cx| batch.poll_some(tree, cx)).await;
+            let items = batch.take();
+            if items.is_empty() {
+                return batch.end.unwrap_or(Ok(()));
+            }
             let writing =
-                self.run(move |writer| batch.into_iter().try_for_each(|item| writer.write(item)));
-            let (written, next) = join(writing, collect(tree)).await;
-            written?;
-            batch = next?;
+                self.run(move |writer| items.into_iter().try_for_each(|item| writer.write(item)));
+            let mut writing = pin!(writing);
+            poll_fn(|cx| {
+                batch.fill(tree, cx);
+                writing.as_mut().poll(cx)
+            })
+            .await?;
         }
-        Ok(())
+    }
+}
+
+/// What is written next.
+#[derive(Default)]
+struct Batch {
+    items: Vec<Item>,
+    bytes: usize,
+    /// How the tree has ended.
+    end: Option<Result<()>>,
+}
+
+impl Batch {
+    /// Takes what the tree has, up to what is written in one go.
+    fn fill(&mut self, tree: &mut Tree, cx: &mut Context<'_>) {
+        while self.end.is_none() && self.bytes < BATCH_BYTES && self.items.len() < BATCH_ITEMS {
+            match tree.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(item))) => {
+                    self.bytes += item.len();
+                    self.items.push(item);
+                }
+                Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
+                Poll::Ready(None) => self.end = Some(Ok(())),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// The same; it is done when there is something to write, or the tree has ended.
+    fn poll_some(&mut self, tree: &mut Tree, cx: &mut Context<'_>) -> Poll<()> {
+        self.fill(tree, cx);
+        match self.items.is_empty() && self.end.is_none() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
+    }
+
+    fn take(&mut self) -> Vec<Item> {
+        self.bytes = 0;
+        std::mem::take(&mut self.items)
     }
 }
 
@@ -192,19 +243,6 @@ impl Drop for Pump {
             self.runtime.spawn_blocking(Box::new(move || drop(writer)));
         }
     }
-}
-
-/// The next items of a tree, some at once; none at the end.
-async fn collect(tree: &mut Tree) -> Result<Vec<Item>> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    while bytes < BATCH_BYTES && batch.len() < BATCH_ITEMS {
-        let Some(item) = tree.next().await.transpose()? else {
-            break;
-        };
-        bytes += item.len();
-        batch.push(item);
-    }
-    Ok(batch)
 }
 
 /// What went wrong on disk.

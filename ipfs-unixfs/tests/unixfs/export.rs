@@ -24,7 +24,7 @@ use crate::content::{Desk, chacha20};
 
 /// Counts how often each block was asked for, and how many at once.
 #[derive(Debug)]
-struct Watched {
+pub(crate) struct Watched {
     inner: Local<Arc<MemoryStore>>,
     asked: Arc<Mutex<BTreeMap<Cid, usize>>>,
 }
@@ -43,7 +43,7 @@ impl BlockSource for Watched {
 }
 
 impl Watched {
-    fn exporter(desk: &Desk) -> (Exporter, Arc<Mutex<BTreeMap<Cid, usize>>>) {
+    pub(crate) fn exporter(desk: &Desk) -> (Exporter, Arc<Mutex<BTreeMap<Cid, usize>>>) {
         let asked: Arc<Mutex<BTreeMap<Cid, usize>>> = Arc::default();
         let source = Self { inner: Local(desk.store.clone()), asked: asked.clone() };
         (Exporter::new(Arc::new(source), Arc::new(desk.runtime.clone())), asked)
@@ -126,23 +126,28 @@ fn reading_ahead_grows_with_what_is_read() {
     });
 }
 
-fn put(desk: &Desk, codec: u64, data: Vec<u8>) -> Block {
+pub(crate) fn put(desk: &Desk, codec: u64, data: Vec<u8>) -> Block {
     let prefix = Prefix::v1(codec, codes::SHA2_256);
     let block = Block::with_prefix(&prefix, data, &HashTable::standard()).unwrap();
     desk.run(desk.store.put_many(std::slice::from_ref(&block))).unwrap();
     block
 }
 
-fn put_node(desk: &Desk, links: &[(&str, &Block)], data: &NewData<'_>) -> Block {
+pub(crate) fn put_linked(desk: &Desk, links: &[(&[u8], &Block)], data: &NewData<'_>) -> Block {
     let links = links.iter().map(|(name, block)| Link {
         cid: *block.cid(),
-        name: Some(name.as_bytes()),
+        name: Some(name),
         tsize: Some(block.len() as u64),
     });
     put(desk, codes::DAG_PB, dagpb::encode(links.collect::<Vec<_>>(), Some(&data.encode())))
 }
 
-fn file_of(desk: &Desk, parts: &[(&Block, u64)], said: u64) -> Block {
+pub(crate) fn put_node(desk: &Desk, links: &[(&str, &Block)], data: &NewData<'_>) -> Block {
+    let links: Vec<_> = links.iter().map(|(name, block)| (name.as_bytes(), *block)).collect();
+    put_linked(desk, &links, data)
+}
+
+pub(crate) fn file_of(desk: &Desk, parts: &[(&Block, u64)], said: u64) -> Block {
     let data = NewData {
         file_size: Some(said),
         block_sizes: parts.iter().map(|(_, size)| *size).collect(),
@@ -152,7 +157,7 @@ fn file_of(desk: &Desk, parts: &[(&Block, u64)], said: u64) -> Block {
     put_node(desk, &links, &data)
 }
 
-fn directory_of(desk: &Desk, entries: &[(&str, &Block)]) -> Block {
+pub(crate) fn directory_of(desk: &Desk, entries: &[(&str, &Block)]) -> Block {
     put_node(desk, entries, &NewData::of(Kind::Directory))
 }
 
@@ -251,7 +256,7 @@ fn what_is_there_is_of_the_right_kind() {
     assert!(matches!(resolve(&["x", "y"]), Err(Error::WrongKind { .. })));
 }
 
-fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
     while let Some(path) = open.pop() {

@@ -7,6 +7,7 @@
 )]
 
 mod content;
+mod disk;
 mod export;
 mod fixtures;
 mod hostile;
@@ -14,5 +15,7 @@ mod import;
 #[path = "../../../ipfs-core/traits/tests/support/memory.rs"]
 mod memory;
 mod oracle;
+mod sketch;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
+mod tar;
