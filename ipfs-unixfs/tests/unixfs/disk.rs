@@ -176,7 +176,7 @@ fn modes_and_times_can_be_ignored() {
 fn deep_trees_are_written_and_removed() {
     let desk = Desk::new();
     let long = "n".repeat(200);
-    let levels = 900;
+    let levels = 400;
     let deep = |inner: Block| {
         let leaf = put(&desk, codes::RAW, b"leaf".to_vec());
         (0..levels).fold(inner, |node, _| directory_of(&desk, &[(&long, &node), ("z", &leaf)]))
@@ -227,6 +227,49 @@ impl BlockSource for Trap {
     }
 }
 
+/// Exports, while something happens when a block is asked for.
+fn trapped(
+    desk: &Desk,
+    at: &Block,
+    act: impl Fn() + Send + Sync + 'static,
+    root: &Block,
+    target: &Path,
+) -> Result<Exported> {
+    let trap = Trap { inner: Local(desk.store.clone()), at: *at.cid(), act: Arc::new(act) };
+    let exporter = Exporter::new(Arc::new(trap), Arc::new(desk.runtime.clone()));
+    let done = desk.run(exporter.write(root.cid(), target));
+    settle(desk);
+    done
+}
+
+/// Many files, the last of which comes when the others are written.
+fn many(desk: &Desk, last: &Block) -> Block {
+    let entries: Vec<(String, Block)> = (0..3000_u32)
+        .map(|i| (format!("{i:05}"), put(desk, codes::RAW, i.to_be_bytes().to_vec())))
+        .collect();
+    let mut links: Vec<_> = entries.iter().map(|(name, block)| (&name[..], block)).collect();
+    links.push(("z", last));
+    directory_of(desk, &links)
+}
+
+/// Somebody beside us moves a directory, deep below which we are, to where its parent is another.
+#[test]
+fn the_way_up_is_the_way_down() {
+    let desk = Desk::new();
+    let (folder, target) = target();
+    let outside = folder.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let last = put(&desk, codes::RAW, b"last".to_vec());
+    let deep = (0..40).fold(many(&desk, &last), |node, _| directory_of(&desk, &[("d", &node)]));
+    let root = directory_of(&desk, &[("d", &deep), ("file", &last)]);
+    let (from, to) = (folder.path().join(".out.partial-0/tree/d"), outside.join("d"));
+    let act = move || drop(fs::rename(&from, &to));
+    let error = trapped(&desk, &last, act, &root, &target).unwrap_err();
+    assert!(matches!(error, Error::Component { .. }), "{error}");
+    assert_eq!(names(&outside), BTreeSet::from(["d".to_owned()]));
+    assert!(!target.exists());
+}
+
 /// Somebody beside us puts a link in the place of a directory while it is filled.
 #[test]
 fn a_directory_that_is_swapped_is_not_followed() {
@@ -234,14 +277,8 @@ fn a_directory_that_is_swapped_is_not_followed() {
     let (folder, target) = target();
     let outside = folder.path().join("outside");
     fs::create_dir(&outside).unwrap();
-    // Enough for a batch of items to be written before the last block comes.
-    let mut entries: Vec<(String, Block)> = (0..3000_u32)
-        .map(|i| (format!("{i:05}"), put(&desk, codes::RAW, i.to_be_bytes().to_vec())))
-        .collect();
     let last = put(&desk, codes::RAW, b"last".to_vec());
-    entries.push(("z".into(), last.clone()));
-    let links: Vec<_> = entries.iter().map(|(name, block)| (&name[..], block)).collect();
-    let root = directory_of(&desk, &[("d", &directory_of(&desk, &links))]);
+    let root = directory_of(&desk, &[("d", &many(&desk, &last))]);
     let partial = folder.path().join(".out.partial-0/tree/d");
     let (there, aside) = (partial.clone(), folder.path().join("aside"));
     let (moved, to) = (aside.clone(), outside.clone());
@@ -249,9 +286,7 @@ fn a_directory_that_is_swapped_is_not_followed() {
         fs::rename(&there, &moved).unwrap();
         symlink(&to, &there).unwrap();
     };
-    let trap = Trap { inner: Local(desk.store.clone()), at: *last.cid(), act: Arc::new(act) };
-    let exporter = Exporter::new(Arc::new(trap), Arc::new(desk.runtime.clone()));
-    desk.run(exporter.write(root.cid(), &target)).unwrap();
+    trapped(&desk, &last, act, &root, &target).unwrap();
     assert_eq!(names(&outside).len(), 0, "nothing was written through the link");
     assert_eq!(names(&aside).len(), 3001);
 }
@@ -479,8 +514,10 @@ fn two_entries_that_are_one_on_disk_are_refused() {
         desk.run(desk.store.put_many(&[lost])).unwrap();
         let error = write(&desk, &root, &target, RESUME).unwrap_err();
         assert!(matches!(error, Error::Malformed { .. }), "{error}");
-        let fresh = write(&desk, &root, &target, Disk::default()).unwrap_err();
-        assert!(matches!(fresh, Error::InUse(_)), "{fresh}");
+        for options in [Disk::default(), RESUME] {
+            let fresh = write(&desk, &root, &target, options).unwrap_err();
+            assert!(matches!(fresh, Error::InUse(_)), "{fresh}");
+        }
         let left: Vec<_> = files_below(folder.path()).into_keys().collect();
         assert_eq!(left, ["/", "outside/"]);
     }
