@@ -7,8 +7,9 @@ use futures_core::{Stream, stream::BoxStream};
 use futures_io::AsyncRead;
 use ipfs_traits::{Blockstore, Cid, Error, ReferenceSink, Result};
 use ipfs_unixfs::{
-    Entry, Export, Exporter, File, Import, Imported, Importer, LinksOnPath, Listed, NewEntry,
+    Disk, Entry, Export, Exporter, File, Import, Imported, Importer, LinksOnPath, Listed, NewEntry,
     Params, Resolution, Stat, Tree, Work,
+    tar::{self, Archive},
 };
 
 use crate::{
@@ -283,11 +284,37 @@ impl UnixFs {
     /// [`Error::InUse`] when the target exists; [`Error::Malformed`] for a name that a disk must
     /// not be given; otherwise as [`resolve`](Self::resolve).
     pub fn write(&self, path: impl IntoPath, target: impl Into<PathBuf>) -> Export {
+        self.write_with(path, target, Disk::default())
+    }
+
+    /// The same, told whether modes and times are taken over, what is at the target is replaced, an
+    /// export that was stopped is gone on with, and all is synced.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Exporter::write_with`]; otherwise as [`resolve`](Self::resolve).
+    pub fn write_with(
+        &self,
+        path: impl IntoPath,
+        target: impl Into<PathBuf>,
+        options: Disk,
+    ) -> Export {
         let (files, path, target) = (self.clone(), path.into_path(), target.into());
         Work::after(async move {
             let (exporter, cid) = files.at(&path?).await?;
-            Ok(exporter.write(&cid, target))
+            Ok(exporter.write_with(&cid, target, options))
         })
+    }
+
+    /// The file, link or directory that a path leads to as a tar archive, fetched and made as it is
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for options that make no sense; otherwise as [`resolve`](Self::resolve).
+    pub async fn tar(&self, path: impl IntoPath, options: &tar::Options) -> Result<Archive> {
+        let (exporter, cid) = self.at(&path.into_path()?).await?;
+        exporter.tar_with(&cid, options)
     }
 }
 

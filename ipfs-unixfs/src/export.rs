@@ -5,7 +5,7 @@ mod disk;
 mod file;
 mod list;
 mod measure;
-mod names;
+pub(crate) mod names;
 mod resolve;
 mod stat;
 mod tree;
@@ -17,14 +17,17 @@ use futures_util::{StreamExt, TryStreamExt};
 use ipfs_traits::{BlockSource, Cid, Error, Result, Runtime};
 
 pub use self::{
-    disk::{Export, Exported},
+    disk::{Disk, Export, Exported},
     file::File,
     list::{Entry, Listed},
     resolve::{LinksOnPath, Resolution},
     stat::{Stat, StatKind},
     tree::{Item, Tree},
 };
-use crate::{Name, Node};
+use crate::{
+    Name, Node,
+    tar::{self, Archive},
+};
 
 /// Reads files and trees from a source of blocks: a store, a session with peers, or both.
 ///
@@ -172,19 +175,76 @@ impl Exporter {
         Tree::new(self.source.clone(), *root)
     }
 
-    /// Writes the file, symbolic link or directory at `root` to disk, as `target`, where nothing may
-    /// be yet.
+    /// All that is below `root` as a tar archive, in which the root is called by its CID.
     ///
-    /// What is below `root` is a stranger's: a name that would lead out of the target, or that the
-    /// platform cannot hold, is an error, nothing is written through a symbolic link, and modes are
-    /// not taken over. All is written beside the target and then renamed to it, so that the target
-    /// is there whole or not at all.
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use futures::{AsyncReadExt, TryStreamExt};
+    /// # use ipfs_traits::{memory::MemoryStore, Local, VirtualRuntime};
+    /// # use ipfs_unixfs::{Exporter, Importer};
+    /// # let runtime = VirtualRuntime::new();
+    /// # let store = Arc::new(MemoryStore::new());
+    /// # runtime.block_on(async {
+    /// # let importer = Importer::new(store.clone(), Arc::new(runtime.clone()));
+    /// # let root = importer.bytes("hello world").await?.cid;
+    /// # let exporter = Exporter::new(Arc::new(Local(store)), Arc::new(runtime.clone()));
+    /// let mut reader = exporter.tar(&root).map_err(std::io::Error::other).into_async_read();
+    /// let mut bytes = Vec::new();
+    /// reader.read_to_end(&mut bytes).await?;
+    /// assert!(bytes.starts_with(root.to_string().as_bytes()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn tar(&self, root: &Cid) -> Archive {
+        let name = root.to_string().into();
+        Archive::new(self.tree(root), name, &tar::Options::default(), self.runtime.clone())
+    }
+
+    /// The same, under another name, compressed, or with another time.
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] when the target exists; [`Error::Malformed`] for a bad name;
-    /// [`Error::Component`] for what the disk says; what the source says.
+    /// [`Error::Invalid`] for options that make no sense.
+    pub fn tar_with(&self, root: &Cid, options: &tar::Options) -> Result<Archive> {
+        options.check()?;
+        let name = options.name.clone().unwrap_or_else(|| root.to_string().into());
+        Ok(Archive::new(self.tree(root), name, options, self.runtime.clone()))
+    }
+
+    /// Writes the file, symbolic link or directory at `root` to disk, as `target`, where nothing may
+    /// be yet: [`write_with`](Self::write_with) the default options.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] when the target exists; otherwise as [`write_with`](Self::write_with).
     pub fn write(&self, root: &Cid, target: impl Into<PathBuf>) -> Export {
-        disk::write(self.tree(root), target.into(), self.runtime.clone())
+        self.write_with(root, target, Disk::default())
+    }
+
+    /// Writes the file, symbolic link or directory at `root` to disk, as `target`.
+    ///
+    /// What is below `root` is a stranger's: a name that would lead out of the target, or that the
+    /// platform cannot hold, is an error, nothing is written through a symbolic link, and of modes
+    /// only the rights to read, write and execute are taken over. Where symbolic links point is
+    /// theirs, and may be anywhere: whoever opens files below the target afterwards looks where they
+    /// lead.
+    ///
+    /// All is written in a folder of its own beside the target, which on Unix nobody else may look
+    /// into, and then renamed, so that the target is there whole or not at all; of a root that is a
+    /// directory, its own mode and time are told right after. On Unix every step is done within the
+    /// handle of a directory that this export made or entered without following a link. Elsewhere it
+    /// is done by path: there, whoever may write to the directory of the target must not be an
+    /// enemy.
+    ///
+    /// Directories may be 1,024 deep, and names have at most 255 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] when the target exists and is not to be replaced, when two entries have one
+    /// name on this disk, or when the same export is under way; [`Error::Malformed`] for a bad name
+    /// and for blocks that lie; [`Error::Limit`] for a long name; [`Error::Unsupported`] for a
+    /// sharded directory; [`Error::Component`] for what the disk says; what the source says.
+    pub fn write_with(&self, root: &Cid, target: impl Into<PathBuf>, options: Disk) -> Export {
+        disk::write(self.clone(), *root, target.into(), options)
     }
 }

@@ -40,6 +40,7 @@
 //! | [`Work`], [`Event`], [`Progress`] | an import or export under way |
 //! | [`Walk`], [`dag_stat`] | the blocks of any DAG, in order; how large they are |
 //! | [`Node`] | one block as a node of UnixFS |
+//! | [`tar`] | trees as archives, and archives as entries |
 //! | [`dagpb`], [`data`] | the two formats below |
 //!
 //! # When not to use it
@@ -63,6 +64,7 @@ mod name;
 mod node;
 mod params;
 mod rules;
+pub mod tar;
 mod walk;
 
 pub use ipfs_traits::work::{Event, Progress, Work};
@@ -71,7 +73,7 @@ pub use self::{
     directory::{DirectoryEditor, Target},
     edit::FileEditor,
     export::{
-        Entry, Export, Exported, Exporter, File, Item, LinksOnPath, Listed, Resolution, Stat,
+        Disk, Entry, Export, Exported, Exporter, File, Item, LinksOnPath, Listed, Resolution, Stat,
         StatKind, Tree,
     },
     import::{Import, Imported, Importer, NewContent, NewEntry},

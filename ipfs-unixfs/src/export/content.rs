@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use ipfs_traits::{Block, BlockSource, Cid, Error, Result, limits};
 
-use super::{Item, measure::measure};
+use super::{Entry, Item, measure::measure};
 use crate::{
     Name,
     ahead::{Ahead, Level, Next, Opened, Reader, Want},
@@ -52,6 +52,17 @@ type Rest = Box<dyn Iterator<Item = Next<Contents>> + Send>;
 pub(super) fn tree(source: Arc<dyn BlockSource>, root: Cid, window: usize) -> Ahead<Contents> {
     let first = Level::one(Want::new(root, Role::Entry(Name::default()), ENTRY));
     new(source, first, window)
+}
+
+/// Some entries of a directory, with all below them.
+pub(super) fn entries(
+    source: Arc<dyn BlockSource>,
+    entries: Vec<Entry>,
+    window: usize,
+) -> Ahead<Contents> {
+    let link = |Entry { name, cid, dag_size }| OwnedLink { cid, name, tsize: dag_size };
+    let rest: Rest = Box::new(entries.into_iter().map(move |listed| entry(link(listed))));
+    new(source, Level::new(0, [], Some(rest), None), window)
 }
 
 /// A range of a file's bytes, which must lie within it.

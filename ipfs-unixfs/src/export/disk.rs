@@ -1,20 +1,89 @@
 //! Writing a tree to disk, where a stranger chose the names.
 
+mod dir;
+mod place;
+mod remove;
+mod resume;
+mod stack;
+mod writer;
+
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
+    future::poll_fn,
+    io,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
+    task::{Context, Poll},
 };
 
-use futures_util::{StreamExt, future::join};
+use futures_util::StreamExt;
 use ipfs_traits::{
-    Error, Result, Runtime, RuntimeExt,
+    Cid, Error, Result, Runtime, RuntimeExt,
     work::{Meter, Work},
 };
 
-use super::{Item, Tree, names};
-use crate::Name;
+use self::{dir::Kind, writer::Writer};
+use super::{Exporter, Item, Tree};
+
+/// How a tree is written to disk.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ipfs_traits::{memory::MemoryStore, Local, VirtualRuntime};
+/// # use ipfs_unixfs::{Disk, Exporter, Importer};
+/// # let runtime = VirtualRuntime::new();
+/// # let store = Arc::new(MemoryStore::new());
+/// # runtime.block_on(async {
+/// # let importer = Importer::new(store.clone(), Arc::new(runtime.clone()));
+/// # let root = importer.bytes("hello world").await?.cid;
+/// # let exporter = Exporter::new(Arc::new(Local(store)), Arc::new(runtime.clone()));
+/// # let folder = tempfile::tempdir()?;
+/// # let target = folder.path().join("out");
+/// let options = Disk { resume: true, sync: true, ..Disk::default() };
+/// exporter.write_with(&root, &target, options).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Whether files and directories get the modes that the tree says, as `ipfs get` does: the rights
+    /// to read, write and execute, whatever the umask. Of what says none, and without this, the
+    /// system chooses. Set-user-id, set-group-id and the sticky bit are never taken over. On
+    /// Windows, a file that its owner may not write is read-only, and no more. Default: yes.
+    pub modes: bool,
+    /// Whether files, directories and symbolic links get the times of change that the tree says, as
+    /// `ipfs get` does; links only on Unix. Default: yes.
+    pub mtimes: bool,
+    /// Whether what is at the target is replaced: a file or link in one step, a directory with all
+    /// that is in it, in one step on Linux and macOS where the file system can. A link is replaced
+    /// itself, never what it points to. Devices, pipes and sockets are never replaced. Default: no,
+    /// because it cannot be undone.
+    pub replace: bool,
+    /// Whether an export that is stopped, by an error, by dropping it or by the end of the process,
+    /// leaves what it has written, and whether what such a one has left is taken over.
+    ///
+    /// It stands in the folder `.NAME.CID.partialN` beside the target, until an export of the same
+    /// root to the same target comes to its end, or somebody deletes it. A file or symbolic link
+    /// gets its name there when all of it is written; so what has its name is kept, neither hashed
+    /// nor fetched again, and counted in [`Exported::kept`]. A file that is only begun is fetched
+    /// again from its beginning. This trusts the disk, and the user of this process: on Unix a
+    /// folder that anybody else may write to is not taken over. After a loss of power, what was not
+    /// synced may have its name and not its content, of which only some is seen; then delete the
+    /// folder. Two exports cannot write to one folder: the second is refused.
+    ///
+    /// Default: no; what was written is removed.
+    pub resume: bool,
+    /// Whether it survives a loss of power when the export is done: all is synced before it is
+    /// renamed, on Linux by one call for the whole file system, elsewhere file by file. Default: no,
+    /// because it can be exported again.
+    pub sync: bool,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { modes: true, mtimes: true, replace: false, resume: false, sync: false }
+    }
+}
 
 /// An export to disk under way.
 pub type Export = Work<Exported>;
@@ -31,6 +100,8 @@ pub struct Exported {
     pub directories: u64,
     /// Symbolic links.
     pub symlinks: u64,
+    /// Of the files, those that an export which was stopped had written.
+    pub kept: u64,
 }
 
 /// Bytes that are written in one go.
@@ -39,68 +110,139 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Items that are written in one go.
 const BATCH_ITEMS: usize = 1024;
 
-pub(super) fn write(mut tree: Tree, target: PathBuf, runtime: Arc<dyn Runtime>) -> Export {
+pub(super) fn write(exporter: Exporter, root: Cid, target: PathBuf, options: Disk) -> Export {
     let meter = Meter::default();
     Work::new(meter.clone(), async move {
-        let start = runtime.blocking(move || Writer::begin(target)).await??;
-        let mut guard = Guard { writer: Some(start), runtime: runtime.clone() };
-        let mut batch = collect(&mut tree).await?;
-        while !batch.is_empty() {
-            let mut writer = guard.writer.take().ok_or(Error::Closed("the export"))?;
-            let writing = runtime.blocking(move || {
-                let result = batch.into_iter().try_for_each(|item| writer.write(item));
-                (writer, result)
-            });
-            // The next batch is fetched while this one is written.
-            let (written, next) = join(writing, collect(&mut tree)).await;
-            let (writer, result) = written?;
-            meter.bytes(writer.done.bytes - meter.read().bytes);
-            meter.files(writer.done.files - meter.read().files);
-            guard.writer = Some(writer);
-            result?;
-            batch = next?;
+        let runtime = exporter.runtime.clone();
+        let writer = runtime.blocking(move || Writer::begin(target, &root, options)).await??;
+        let mut pump = Pump { writer: Some(writer), runtime, meter };
+        let poured = pump.all(&exporter, &root).await;
+        if let (Some(writer), Err(error)) = (&mut pump.writer, &poured)
+            && is_final(error)
+        {
+            writer.give_up();
         }
-        let writer = guard.writer.take().ok_or(Error::Closed("the export"))?;
-        runtime.blocking(move || writer.finish()).await?
+        poured?;
+        let writer = pump.writer.take().ok_or(LOST)?;
+        pump.runtime.blocking(move || writer.finish()).await?
     })
 }
 
-/// The next items of a tree, some at once; none at the end.
-async fn collect(tree: &mut Tree) -> Result<Vec<Item>> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    while bytes < BATCH_BYTES && batch.len() < BATCH_ITEMS {
-        let Some(item) = tree.next().await.transpose()? else {
-            break;
-        };
-        bytes += item.len();
-        batch.push(item);
-    }
-    Ok(batch)
+/// Whether another try would fail as well.
+const fn is_final(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Malformed { .. } | Error::Limit { .. } | Error::InUse(_) | Error::WrongKind { .. }
+    )
 }
 
-/// Removes what was written if the export fails or is dropped.
-struct Guard {
+/// What is said when the thread that wrote has panicked.
+const LOST: Error = Error::Closed("the export");
+
+/// Moves items to a writer, which works where it may block.
+struct Pump {
     writer: Option<Writer>,
     runtime: Arc<dyn Runtime>,
+    meter: Meter,
 }
 
-impl Drop for Guard {
+impl Pump {
+    /// Writes all below a root that is not there yet.
+    async fn all(&mut self, exporter: &Exporter, root: &Cid) -> Result<()> {
+        match self.run(|writer| writer.root()).await? {
+            None => self.pour(&mut exporter.tree(root)).await,
+            Some(Kind::Directory) => resume::directory(self, exporter, root).await,
+            Some(kind) => self.run(move |writer| Ok(writer.keep_root(kind))).await,
+        }
+    }
+
+    /// Does something with the writer where it may block.
+    async fn run<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Writer) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mut writer = self.writer.take().ok_or(LOST)?;
+        let working = self.runtime.blocking(move || {
+            let result = work(&mut writer);
+            (writer, result)
+        });
+        let (writer, result) = working.await?;
+        let (done, told) = (writer.done, self.meter.read());
+        self.meter.bytes(done.bytes - told.bytes);
+        self.meter.files(done.files - told.files);
+        self.writer = Some(writer);
+        result
+    }
+
+    /// Writes all that a tree gives, and fetches what comes next meanwhile. What came before an error
+    /// is written too.
+    async fn pour(&mut self, tree: &mut Tree) -> Result<()> {
+        let mut batch = Batch::default();
+        loop {
+            poll_fn(|cx| batch.poll_some(tree, cx)).await;
+            let items = batch.take();
+            if items.is_empty() {
+                return batch.end.unwrap_or(Ok(()));
+            }
+            let writing =
+                self.run(move |writer| items.into_iter().try_for_each(|item| writer.write(item)));
+            let mut writing = pin!(writing);
+            poll_fn(|cx| {
+                batch.fill(tree, cx);
+                writing.as_mut().poll(cx)
+            })
+            .await?;
+        }
+    }
+}
+
+/// What is written next.
+#[derive(Default)]
+struct Batch {
+    items: Vec<Item>,
+    bytes: usize,
+    /// How the tree has ended.
+    end: Option<Result<()>>,
+}
+
+impl Batch {
+    /// Takes what the tree has, up to what is written in one go.
+    fn fill(&mut self, tree: &mut Tree, cx: &mut Context<'_>) {
+        while self.end.is_none() && self.bytes < BATCH_BYTES && self.items.len() < BATCH_ITEMS {
+            match tree.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(item))) => {
+                    self.bytes += item.len();
+                    self.items.push(item);
+                }
+                Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
+                Poll::Ready(None) => self.end = Some(Ok(())),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// The same; it is done when there is something to write, or the tree has ended.
+    fn poll_some(&mut self, tree: &mut Tree, cx: &mut Context<'_>) -> Poll<()> {
+        self.fill(tree, cx);
+        match self.items.is_empty() && self.end.is_none() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
+    }
+
+    fn take(&mut self) -> Vec<Item> {
+        self.bytes = 0;
+        std::mem::take(&mut self.items)
+    }
+}
+
+/// What was written may have to be removed, which takes its time.
+impl Drop for Pump {
     fn drop(&mut self) {
         if let Some(writer) = self.writer.take() {
             self.runtime.spawn_blocking(Box::new(move || drop(writer)));
         }
     }
-}
-
-/// Writes items one after the other, into a place beside the target.
-struct Writer {
-    target: PathBuf,
-    partial: PathBuf,
-    /// The directories that are open, the innermost last.
-    open: Vec<PathBuf>,
-    file: Option<(PathBuf, File)>,
-    done: Exported,
-    finished: bool,
 }
 
 /// What went wrong on disk.
@@ -111,119 +253,10 @@ struct DiskError {
     source: io::Error,
 }
 
-fn disk(path: &Path) -> impl FnOnce(io::Error) -> Error {
+fn disk(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
     let path = path.to_owned();
     |source| match source.kind() {
         io::ErrorKind::AlreadyExists => Error::InUse(path.display().to_string().into()),
         _ => Error::component("export", DiskError { path, source }),
     }
-}
-
-impl Writer {
-    /// Finds a place beside the target. Nothing is made yet.
-    fn begin(target: PathBuf) -> Result<Self> {
-        let Some(name) = target.file_name() else {
-            return Err(Error::invalid("target", "it has no name"));
-        };
-        if fs::symlink_metadata(&target).is_ok() {
-            return Err(Error::InUse(target.display().to_string().into()));
-        }
-        let partial = (0..u32::MAX)
-            .map(|number| {
-                let mut partial = std::ffi::OsString::from(".");
-                partial.push(name);
-                partial.push(format!(".partial-{number}"));
-                target.with_file_name(partial)
-            })
-            .find(|partial| fs::symlink_metadata(partial).is_err());
-        let partial = partial.ok_or_else(|| Error::InUse("the place beside the target".into()))?;
-        let (open, done) = (Vec::new(), Exported::default());
-        Ok(Self { target, partial, open, file: None, done, finished: false })
-    }
-
-    /// Where the next entry goes. The names of the way there were checked when they were made, and
-    /// every directory on it was made here, so that nothing leads through a symbolic link.
-    fn path(&self, name: &Name) -> Result<PathBuf> {
-        match self.open.last() {
-            None => Ok(self.partial.clone()),
-            Some(directory) => Ok(directory.join(names::check(name)?)),
-        }
-    }
-
-    fn write(&mut self, item: Item) -> Result<()> {
-        match item {
-            Item::Enter { name, .. } => {
-                let path = self.path(&name)?;
-                fs::create_dir(&path).map_err(disk(&path))?;
-                self.open.push(path);
-                self.done.directories += 1;
-            }
-            Item::Leave => drop(self.open.pop()),
-            Item::File { name, .. } => {
-                let path = self.path(&name)?;
-                let options = OpenOptions::new().write(true).create_new(true).open(&path);
-                self.file = Some((path.clone(), options.map_err(disk(&path))?));
-            }
-            Item::Data(data) => {
-                if let Some((path, file)) = &mut self.file {
-                    file.write_all(&data).map_err(disk(path))?;
-                    self.done.bytes += data.len() as u64;
-                }
-            }
-            Item::End => {
-                self.file = None;
-                self.done.files += 1;
-            }
-            Item::Symlink { name, target, .. } => {
-                let target = names::target(&target)?;
-                let path = self.path(&name)?;
-                symlink(&target, &path).map_err(disk(&path))?;
-                self.done.symlinks += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts all in its place, unless something has come there meanwhile.
-    fn finish(mut self) -> Result<Exported> {
-        if fs::symlink_metadata(&self.target).is_ok() {
-            return Err(Error::InUse(self.target.display().to_string().into()));
-        }
-        fs::rename(&self.partial, &self.target).map_err(disk(&self.target))?;
-        self.finished = true;
-        Ok(self.done)
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if self.finished {
-            return;
-        }
-        self.file = None;
-        let removed = match fs::symlink_metadata(&self.partial) {
-            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&self.partial),
-            Ok(_) => fs::remove_file(&self.partial),
-            Err(_) => Ok(()),
-        };
-        if let Err(error) = removed {
-            tracing::warn!(path = %self.partial.display(), %error, "a partial export is left");
-        }
-    }
-}
-
-#[cfg(unix)]
-fn symlink(target: &str, path: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, path)
-}
-
-#[cfg(windows)]
-fn symlink(target: &str, path: &Path) -> io::Result<()> {
-    // Whether it points to a directory is not known here; most do not.
-    std::os::windows::fs::symlink_file(target, path)
-}
-
-#[cfg(not(any(unix, windows)))]
-fn symlink(_: &str, _: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }

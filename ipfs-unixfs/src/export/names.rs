@@ -8,20 +8,42 @@ use crate::Name;
 
 const WHAT: &str = "name in a directory";
 
+/// The most bytes of a name, of UTF-16 where that is what a system counts: what every common file
+/// system holds.
+const LONGEST: usize = 255;
+
 /// The name of one file, in the directory where it stands, on this platform, if it can be that.
 pub(super) fn check(name: &Name) -> Result<&OsStr> {
-    let bad = match name.as_bytes() {
-        b"" => Some("it is empty"),
-        b"." | b".." => Some("it leads elsewhere"),
-        bytes if bytes.contains(&b'/') => Some("it holds a slash"),
-        bytes if bytes.contains(&0) => Some("it holds a zero byte"),
-        _ if cfg!(windows) => name.to_str().map_or(None, bad_on_windows),
-        _ => None,
+    check_plain(name)?;
+    let (len, windows) = match name.to_str() {
+        Ok(text) if cfg!(windows) => (text.encode_utf16().count(), bad_on_windows(text)),
+        _ => (name.len(), None),
     };
-    match bad {
-        None => on_disk(name),
-        Some(reason) => Err(Error::malformed(WHAT, format!("{reason}: {name:?}"))),
+    if len > LONGEST {
+        return Err(Error::limit("length of a name", LONGEST, len));
     }
+    match windows {
+        None => on_disk(name),
+        Some(reason) => Err(bad(reason, name)),
+    }
+}
+
+/// Whether a name stands for one entry of the directory where it stands, wherever that is.
+pub(crate) fn check_plain(name: &[u8]) -> Result<()> {
+    let reason = match name {
+        b"" => "it is empty",
+        b"." | b".." => "it leads elsewhere",
+        name if name.contains(&b'/') => "it holds a slash",
+        name if name.contains(&0) => "it holds a zero byte",
+        _ => return Ok(()),
+    };
+    Err(bad(reason, name))
+}
+
+fn bad(reason: &str, name: &[u8]) -> Error {
+    // The whole of it may be as large as a block.
+    let shown = &name[..name.len().min(LONGEST)];
+    Error::malformed(WHAT, format!("{reason}: \"{}\"", shown.escape_ascii()))
 }
 
 #[cfg(unix)]
@@ -52,10 +74,10 @@ fn bad_on_windows(name: &str) -> Option<&'static str> {
 }
 
 /// Where a symbolic link points.
-pub(super) fn target(bytes: &[u8]) -> Result<String> {
-    match std::str::from_utf8(bytes) {
-        Ok(target) if !target.contains('\0') && !target.is_empty() => Ok(target.to_owned()),
-        _ => Err(Error::malformed("symbolic link", "it does not point to a path")),
+pub(crate) fn check_target(target: &[u8]) -> Result<()> {
+    match target.is_empty() || target.contains(&0) {
+        true => Err(Error::malformed("symbolic link", "it does not point to a path")),
+        false => Ok(()),
     }
 }
 
@@ -68,6 +90,9 @@ mod tests {
         for bad in ["", ".", "..", "/", "a/b", "../x", "/etc/passwd", "a\0b"] {
             assert!(matches!(check(&bad.into()), Err(Error::Malformed { .. })), "{bad:?}");
         }
+        let long = "a".repeat(256);
+        assert!(check(&long[1..].into()).is_ok());
+        assert!(matches!(check(&long.as_str().into()), Err(Error::Limit { limit: 255, .. })));
         for good in ["a", "...", ".hidden", "a b", "ä", "-rf"] {
             assert!(check(&good.into()).is_ok(), "{good:?}");
         }

@@ -12,7 +12,10 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use ipfs_traits::{BlockSource, Cid, Result};
 
-use super::content::{self, Contents};
+use super::{
+    Entry,
+    content::{self, Contents},
+};
 use crate::{
     Name,
     ahead::{Ahead, WINDOW},
@@ -81,6 +84,11 @@ pub struct Tree(Ahead<Contents>);
 impl Tree {
     pub(super) fn new(source: Arc<dyn BlockSource>, root: Cid) -> Self {
         Self(content::tree(source, root, WINDOW))
+    }
+
+    /// What is below some entries of a directory.
+    pub(super) fn entries(source: Arc<dyn BlockSource>, entries: Vec<Entry>) -> Self {
+        Self(content::entries(source, entries, WINDOW))
     }
 }
 

@@ -138,13 +138,18 @@ pub(crate) fn put(desk: &Desk, codec: u64, data: Vec<u8>) -> Block {
     block
 }
 
-pub(crate) fn put_node(desk: &Desk, links: &[(&str, &Block)], data: &NewData<'_>) -> Block {
+pub(crate) fn put_linked(desk: &Desk, links: &[(&[u8], &Block)], data: &NewData<'_>) -> Block {
     let links = links.iter().map(|(name, block)| Link {
         cid: *block.cid(),
-        name: Some(name.as_bytes()),
+        name: Some(name),
         tsize: Some(block.len() as u64),
     });
     put(desk, codes::DAG_PB, dagpb::encode(links.collect::<Vec<_>>(), Some(&data.encode())))
+}
+
+pub(crate) fn put_node(desk: &Desk, links: &[(&str, &Block)], data: &NewData<'_>) -> Block {
+    let links: Vec<_> = links.iter().map(|(name, block)| (name.as_bytes(), *block)).collect();
+    put_linked(desk, &links, data)
 }
 
 pub(crate) fn file_of(desk: &Desk, parts: &[(&Block, u64)], said: u64) -> Block {
@@ -256,7 +261,7 @@ fn what_is_there_is_of_the_right_kind() {
     assert!(matches!(resolve(&["x", "y"]), Err(Error::WrongKind { .. })));
 }
 
-fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
     while let Some(path) = open.pop() {

@@ -1,16 +1,22 @@
 //! Input from strangers: the bodies that the fuzz targets run, on inputs that are almost right.
 
+use futures::TryStreamExt;
 use ipfs_traits::protobuf;
 use ipfs_unixfs::{
     dagpb::{Link, encode},
     data::{Kind, Mtime, NewData},
+    tar,
 };
 use proptest::{prelude::*, sample::Index};
+
+use crate::{content::Desk, sketch::sketches};
 
 #[path = "../hostile/dagpb.rs"]
 mod dagpb_body;
 #[path = "../hostile/data.rs"]
 mod data_body;
+#[path = "../hostile/tar.rs"]
+mod tar_body;
 
 /// A message with some of everything.
 fn message(sizes: Vec<u64>, content: Option<Vec<u8>>, kind: usize) -> Vec<u8> {
@@ -56,6 +62,19 @@ proptest! {
     fn anything(input in prop::collection::vec(any::<u8>(), 0..4000)) {
         dagpb_body::dagpb(&input);
         data_body::data(&input);
+        tar_body::tar(&input);
+    }
+
+    /// Archives, and what is wrapped in gzip, with a few bytes that are wrong.
+    #[test]
+    fn almost_an_archive(tree in sketches(), zipped: bool, changes in changes(), cut: Option<Index>) {
+        let desk = Desk::new();
+        let options = tar::Options { gzip: zipped.then_some(1), ..tar::Options::default() };
+        let root = tree.store(&desk);
+        let pieces: Vec<_> = desk.run(async {
+            desk.exporter().tar_with(root.cid(), &options).unwrap().try_collect().await.unwrap()
+        });
+        tar_body::tar(&spoil(pieces.concat(), &changes, cut));
     }
 
     #[test]

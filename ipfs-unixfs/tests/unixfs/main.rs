@@ -8,6 +8,7 @@
 
 mod content;
 mod directories;
+mod disk;
 mod edit;
 mod export;
 mod fixtures;
@@ -18,6 +19,8 @@ mod memory;
 mod mfs;
 mod oracle;
 mod reading;
+mod sketch;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
+mod tar;
 mod walking;
