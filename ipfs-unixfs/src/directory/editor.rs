@@ -55,7 +55,8 @@ impl DirectoryEditor {
 
     /// The directory at `cid`, whose first block is fetched and no other.
     ///
-    /// New blocks get CIDs as `params` say, whatever that of the directory is.
+    /// New blocks get CIDs as `params` say, whatever that of the directory is; see
+    /// [`seal_like`](Self::seal_like).
     ///
     /// # Errors
     ///
@@ -70,6 +71,18 @@ impl DirectoryEditor {
         let node = Node::parse(&source.get(cid).await?)?;
         let directory = Directory::of(node, params, hashes)?;
         Ok(Self { source, directory })
+    }
+
+    /// From now on new blocks get CIDs of the version and hash function that `cid` has, which is that
+    /// of the directory as a rule. Instead of an identity CID they get such as long as they fit
+    /// there, and beyond that what the parameters say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownHash`] for a hash function that is not in the table, [`Error::Limit`] or
+    /// [`Error::Malformed`] for a digest that is too short or too long for its own.
+    pub fn seal_like(&mut self, cid: &Cid) -> Result<()> {
+        self.directory.seal_like(cid)
     }
 
     /// Permissions and other bits of the mode.
