@@ -33,6 +33,7 @@
 //! |---|---|
 //! | [`Importer`], [`Params`], [`Imported`] | from content to blocks |
 //! | [`Exporter`], [`File`], [`Tree`] | from blocks to content |
+//! | [`Patcher`], [`Diff`], [`Change`] | trees changed at a path, and how two trees differ |
 //! | [`Work`], [`Event`], [`Progress`] | an import or export under way |
 //! | [`Node`] | one block as a node of UnixFS |
 //! | [`dagpb`], [`data`] | the two formats below |
@@ -47,9 +48,11 @@
 //! Sharded directories (a typed error both ways), content-defined chunkers, the trickle layout,
 //! modes and times, ignore rules, MFS.
 
+mod change;
 mod child;
 pub mod dagpb;
 pub mod data;
+mod diff;
 mod directory;
 mod export;
 pub mod hamt;
@@ -57,14 +60,18 @@ mod import;
 mod name;
 mod node;
 mod params;
+mod patch;
 
 pub use ipfs_traits::work::{Event, Progress, Work};
 
 pub use self::{
+    change::Change,
+    diff::Diff,
     directory::{DirectoryEditor, Target},
     export::{Entry, Export, Exported, Exporter, File, Item, Stat, Tree},
     import::{Import, Imported, Importer},
     name::Name,
     node::{DirectoryNode, FileNode, Node},
     params::{Chunker, Layout, Params, Sharding},
+    patch::Patcher,
 };

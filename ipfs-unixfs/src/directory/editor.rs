@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 #[cfg(doc)]
 use ipfs_traits::Error;
-use ipfs_traits::{BlockSource, Blockstore, Cid, HashTable, Result};
+use ipfs_traits::{Block, BlockSource, Blockstore, Cid, HashTable, Result};
 
 use super::{Directory, Loads, Target, state::Form};
 use crate::{Name, Node, Params, data::Mtime};
@@ -69,8 +69,17 @@ impl DirectoryEditor {
         hashes: &HashTable,
     ) -> Result<Self> {
         let node = Node::parse(&source.get(cid).await?)?;
-        let directory = Directory::of(node, params, hashes)?;
-        Ok(Self { source, directory })
+        Self::of(source, node, params, hashes)
+    }
+
+    /// The same for a first block that is here.
+    pub(crate) fn of(
+        source: Arc<dyn BlockSource>,
+        node: Node,
+        params: &Params,
+        hashes: &HashTable,
+    ) -> Result<Self> {
+        Ok(Self { source, directory: Directory::of(node, params, hashes)? })
     }
 
     /// From now on new blocks get CIDs of the version and hash function that `cid` has, which is that
@@ -163,6 +172,11 @@ impl DirectoryEditor {
                 tree.visit(&*self.source, &mut visit).await.map(drop)
             }
         }
+    }
+
+    /// The root, and in `out` the blocks that are to be stored before anything links to it.
+    pub(crate) fn seal(&mut self, out: &mut Vec<Block>) -> Result<Target> {
+        self.directory.seal(out)
     }
 
     /// Stores what was changed, and gives the directory's root. It does not flush the store.
