@@ -47,15 +47,19 @@ use crate::Change;
 ///
 /// # What Kubo gives
 ///
-/// `ipfs object diff` compares links of dag-pb by name, whatever they are in:
-/// - Those of a file have no names: where two files of several blocks differ, Kubo names two of
-///   their blocks under the path of the file, and one of several blocks beside one of one as blocks
-///   that were removed or added.
-/// - Beside a directory with entries Kubo takes a dag-pb file of one block, a symbolic link, or an
-///   empty directory for nothing, and tells only of the entries.
-/// - It compares the blocks of sharded directories as if they were directories, with the slots in
-///   the names, and a sharded directory beside one that is not as if nothing were the same.
-/// - It tells of what was removed and added in a directory behind all that changed in it.
+/// `ipfs object diff` compares the links of dag-pb nodes by name, whatever these are, and nothing
+/// else of them:
+/// - The links of a file have no names. Where two files of several blocks differ, it tells of pairs
+///   of their blocks, under the path of the file; beside a dag-pb file of one block all blocks of
+///   the other are removed or added.
+/// - A file of one block in dag-pb, or a symbolic link, in the place of a directory is told of as the
+///   removal of all entries.
+/// - Other modes, times and data are not told of where there are links.
+/// - Sharded directories are compared as if their blocks were directories, with the slots in the
+///   names, and beside a directory in one block as if nothing in them were the same.
+/// - What was removed from and added to a directory comes behind all that changed in it.
+///
+/// Of trees without these the changes are the same, in another order.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -118,6 +122,3 @@ impl fmt::Debug for Diff {
         f.write_str("Diff")
     }
 }
-
-#[cfg(test)]
-mod tests;

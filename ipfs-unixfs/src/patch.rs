@@ -208,6 +208,3 @@ impl Patcher {
         way.end().await
     }
 }
-
-#[cfg(test)]
-mod tests;

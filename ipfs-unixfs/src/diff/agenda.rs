@@ -40,11 +40,15 @@ const MAX_ALIKE: usize = 16_384;
 pub(super) struct Agenda {
     load: Load,
     slots: VecDeque<Slot>,
-    /// Bytes that the slots take.
+    /// Bytes that the slots take, and may take.
     held: usize,
+    most: usize,
     /// The directories that the front is in, from the root on.
     open: Vec<Open>,
     alike: HashSet<(Cid, Cid)>,
+    /// Pairs that were asked for and are not left yet: where one stands again it can wait, since
+    /// they may turn out not to differ.
+    begun: HashSet<(Cid, Cid)>,
     told: u64,
     done: bool,
 }
@@ -90,8 +94,9 @@ impl Agenda {
             slots.push_back(Slot::Look(look, 0, None));
         }
         let held = slots.iter().map(Slot::cost).sum();
-        let (load, open, alike) = (Load::new(source), Vec::new(), HashSet::new());
-        Self { load, slots, held, open, alike, told: 0, done: false }
+        let (load, open) = (Load::new(source), Vec::new());
+        let (alike, begun) = (HashSet::new(), HashSet::new());
+        Self { load, slots, held, most: MAX_HELD, open, alike, begun, told: 0, done: false }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Change>>> {
@@ -136,6 +141,7 @@ impl Agenda {
                 None
             }
             Slot::Leave(before, after) => {
+                self.begun.remove(&(before, after));
                 if self.open.pop().is_some_and(|open| open.told == self.told) {
                     if self.alike.len() >= MAX_ALIKE {
                         self.alike.clear();
@@ -181,11 +187,12 @@ impl Agenda {
         while at < HORIZON {
             match self.slots.get_mut(at) {
                 None | Some(Slot::Failed(_)) => break,
-                Some(Slot::Look(Look::Name(_, before, after), ..))
-                    if self.alike.contains(&(before.cid, after.cid)) =>
-                {
+                Some(Slot::Look(look, ..)) if look.is_among(&self.alike) => {
                     self.replace(at, Vec::new());
                     continue;
+                }
+                Some(Slot::Look(look, _, None)) if at > 0 && look.is_among(&self.begun) => {
+                    first = false;
                 }
                 Some(Slot::Look(look, _, asked @ None)) => {
                     // What is at the front is needed in any case.
@@ -194,6 +201,7 @@ impl Agenda {
                         break;
                     }
                     *asked = Some(self.load.ask(look.wants()));
+                    self.begun.extend(look.pair());
                     (first, any) = (false, true);
                 }
                 Some(Slot::Look(_, _, Some(number))) => {
@@ -217,10 +225,16 @@ impl Agenda {
         };
         let (look, depth) = (std::mem::replace(look, Look::Part(Pair::default())), *depth);
         self.held -= look.cost();
+        let pair = look.pair();
         let slots = blocks.and_then(|blocks| look.open(blocks, depth));
+        if let Some(pair) = pair
+            && !slots.as_ref().is_ok_and(|slots| matches!(slots.last(), Some(Slot::Leave(..))))
+        {
+            self.begun.remove(&pair);
+        }
         self.replace(at, slots.unwrap_or_else(|error| vec![Slot::Failed(error)]));
-        if self.held > MAX_HELD {
-            let error = Error::limit("bytes of differences under way", MAX_HELD, self.held);
+        if self.held > self.most {
+            let error = Error::limit("bytes of differences under way", self.most, self.held);
             self.replace(at, vec![Slot::Failed(error)]);
         }
     }
@@ -238,6 +252,18 @@ impl Agenda {
 }
 
 impl Look {
+    /// The two things of one name.
+    const fn pair(&self) -> Option<(Cid, Cid)> {
+        match self {
+            Self::Name(_, before, after) => Some((before.cid, after.cid)),
+            Self::Part(_) => None,
+        }
+    }
+
+    fn is_among(&self, pairs: &HashSet<(Cid, Cid)>) -> bool {
+        self.pair().is_some_and(|pair| pairs.contains(&pair))
+    }
+
     fn wants(&self) -> [Option<Cid>; 2] {
         match self {
             Self::Name(_, before, after) => [Some(before.cid), Some(after.cid)],
@@ -306,3 +332,7 @@ impl Slot {
         size_of::<Self>() + behind
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

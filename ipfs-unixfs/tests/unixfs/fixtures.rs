@@ -249,7 +249,7 @@ fn lookups_in_directories() {
 }
 
 /// The blocks of an archive, verified, in a store.
-fn load(desk: &Desk, car: &[u8]) -> Vec<Cid> {
+pub(crate) fn load(desk: &Desk, car: &[u8]) -> Vec<Cid> {
     let mut decoder = Decoder::new();
     decoder.push(car.to_vec().into());
     let mut roots = Vec::new();

@@ -7,6 +7,7 @@
 )]
 
 mod content;
+mod diff;
 mod export;
 mod fixtures;
 mod hostile;
@@ -14,5 +15,6 @@ mod import;
 #[path = "../../../ipfs-core/traits/tests/support/memory.rs"]
 mod memory;
 mod oracle;
+mod patch;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
