@@ -1,8 +1,7 @@
 //! A node that another one links to, and making blocks of nodes.
 
 use bytes::Bytes;
-use cid::Version;
-use ipfs_traits::{Block, Cid, HashTable, Prefix, Result, codes};
+use ipfs_traits::{Block, Cid, HashTable, Prefix, Result, codes, limits};
 
 use crate::{Params, dagpb::Link};
 
@@ -47,15 +46,20 @@ impl Sealer {
         Self { prefix: params.node_prefix(), inline: params.inline, hashes: hashes.clone() }
     }
 
-    /// For nodes of dag-pb, as `cid` is made: its version and hash function. One that holds its
-    /// block in itself says nothing of others, and then the parameters hold.
-    pub(crate) fn like(cid: &Cid, params: &Params, hashes: &HashTable) -> Self {
-        let prefix = match (cid.version(), cid.hash().code()) {
-            (_, codes::IDENTITY) => params.node_prefix(),
-            (Version::V0, _) => Prefix::v0(),
-            (Version::V1, hash) => Prefix::v1(codes::DAG_PB, hash),
+    /// The same for what takes the place of the block at `cid`: it gets a CID of the version, hash
+    /// function and length of digest that this one has. Instead of an identity CID it gets another
+    /// one as long as that holds it, and beyond that one as this sealer gives.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HashTable::check`] for a CID that may not be used.
+    pub(crate) fn like(&self, cid: &Cid) -> Result<Self> {
+        self.hashes.check(cid)?;
+        let (prefix, inline) = match cid.hash().code() {
+            codes::IDENTITY => (self.prefix, Some(limits::MAX_IDENTITY)),
+            _ => (Prefix::of(cid).with_codec(self.prefix.codec()), None),
         };
-        Self { prefix, ..Self::nodes(params, hashes) }
+        Ok(Self { prefix, inline, hashes: self.hashes.clone() })
     }
 
     /// As the parameters say, for leaves of files.
@@ -110,4 +114,50 @@ impl Sealer {
 const fn with_child(block: Block, size: u64, below: u64) -> (Block, Child) {
     let child = Child { cid: *block.cid(), size, tsize: block.len() as u64 + below };
     (block, child)
+}
+
+#[cfg(test)]
+mod tests {
+    use ipfs_traits::Error;
+
+    use super::*;
+
+    fn cid_of(prefix: &Prefix, bytes: &'static str) -> Cid {
+        *Block::with_prefix(prefix, bytes, &HashTable::standard()).unwrap().cid()
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_block_gets_a_cid_like_its() {
+        let hashes = HashTable::standard();
+        let sealer = Sealer::nodes(&Params::default(), &hashes);
+        let old = Prefix::v1(codes::DAG_PB, codes::SHA2_512);
+        for prefix in [Prefix::v0(), old, Prefix::v1(codes::DAG_PB, codes::SHA2_256)] {
+            let like = sealer.like(&cid_of(&prefix, "old")).unwrap();
+            assert_eq!(like.seal("new", 0, 0).unwrap().1.cid, cid_of(&prefix, "new"));
+            let unsealed = Unsealed { bytes: "new".into(), size: 0, below: 0 };
+            let many = like.seal_many(vec![unsealed]).unwrap();
+            assert_eq!(many[0].1.cid, cid_of(&prefix, "new"));
+        }
+    }
+
+    #[test]
+    fn an_identity_cid_becomes_another_as_long_as_that_can_hold_the_block() {
+        let sealer = Sealer::nodes(&Params::unixfs_v0_2015(), &HashTable::standard());
+        let identity = Prefix::v1(codes::DAG_PB, codes::IDENTITY);
+        let like = sealer.like(&cid_of(&identity, "old")).unwrap();
+        let sealed = |bytes: &[u8]| like.seal(bytes.to_vec(), 0, 0).unwrap().1.cid;
+        assert_eq!(sealed(&[7; 64]).hash().digest(), [7; 64]);
+        assert_eq!(Prefix::of(&sealed(&[7; 65])), Prefix::of(&cid_of(&Prefix::v0(), "")));
+    }
+
+    #[test]
+    fn no_new_block_gets_a_cid_that_may_not_be_used() {
+        let sealer = Sealer::nodes(&Params::default(), &HashTable::standard());
+        let digest = |code, bytes: &[u8]| {
+            let hash = ipfs_traits::Multihash::wrap(code, bytes).unwrap();
+            sealer.like(&Cid::new_v1(codes::DAG_PB, hash)).unwrap_err()
+        };
+        assert!(matches!(digest(codes::SHA2_256, &[0; 4]), Error::Limit { limit: 20, .. }));
+        assert!(matches!(digest(0x9999, &[0; 32]), Error::UnknownHash(0x9999)));
+    }
 }

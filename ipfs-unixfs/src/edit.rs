@@ -113,7 +113,7 @@ impl FileEditor {
         let mut editor = Self::create(source, store, runtime, params);
         // A raw block may belong to a tree of either version.
         if !part.is_raw() || params.layout == Layout::Trickle {
-            editor.sealer = Sealer::like(cid, params, &editor.hashes);
+            editor.sealer = Sealer::nodes(params, &editor.hashes).like(cid)?;
         }
         editor.root = Some(part.child(*cid));
         Ok(editor)

@@ -18,6 +18,7 @@ pub(crate) use self::build::Build;
 pub(crate) use self::hash::NameHash;
 #[cfg(test)]
 pub(crate) use self::hash::colliding_names;
+pub(crate) use self::shard::Shape;
 pub(crate) use self::shard::look_up;
 pub use self::shard::{Shard, Slot};
 pub(crate) use self::tree::Tree;

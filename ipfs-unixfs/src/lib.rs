@@ -37,6 +37,7 @@
 //! | [`Exporter`], [`File`], [`Tree`], [`Listed`] | from blocks to content |
 //! | [`DirectoryEditor`], [`FileEditor`] | changing one directory, or one file |
 //! | [`mfs`] | a mutable tree of both |
+//! | [`Patcher`], [`Diff`], [`Change`] | trees changed at a path, and how two trees differ |
 //! | [`Work`], [`Event`], [`Progress`] | an import or export under way |
 //! | [`Walk`], [`dag_stat`] | the blocks of any DAG, in order; how large they are |
 //! | [`Node`] | one block as a node of UnixFS |
@@ -50,9 +51,11 @@
 
 mod ahead;
 mod attributes;
+mod change;
 mod child;
 pub mod dagpb;
 pub mod data;
+mod diff;
 mod directory;
 mod edit;
 mod export;
@@ -63,6 +66,7 @@ pub mod mfs;
 mod name;
 mod node;
 mod params;
+mod patch;
 mod rules;
 pub mod tar;
 mod walk;
@@ -70,6 +74,8 @@ mod walk;
 pub use ipfs_traits::work::{Event, Progress, Work};
 
 pub use self::{
+    change::Change,
+    diff::Diff,
     directory::{DirectoryEditor, Target},
     edit::FileEditor,
     export::{
@@ -82,5 +88,6 @@ pub use self::{
     params::{
         Attribute, Chunker, Chunking, CustomChunker, Cutter, Layout, Params, Sharding, Symlinks,
     },
+    patch::Patcher,
     walk::{DagStat, Edge, RootStat, Visit, Walk, WalkOptions, dag_stat},
 };

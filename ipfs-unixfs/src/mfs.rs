@@ -144,7 +144,7 @@ impl Mfs {
                 let cid = parse_cid(bytes)?;
                 let block = parts.source.get(&cid).await?;
                 let mut directory = Directory::of(Node::parse(&block)?, params, hashes)?;
-                directory.set_sealer(Sealer::like(&cid, params, hashes));
+                directory.set_sealer(Sealer::nodes(params, hashes).like(&cid)?);
                 directory.settle(Target { cid, dag_size: dag_size(&block)? });
                 (cid, directory)
             }

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 #[cfg(doc)]
 use ipfs_traits::Error;
-use ipfs_traits::{BlockSource, Blockstore, Cid, HashTable, Result};
+use ipfs_traits::{Block, BlockSource, Blockstore, Cid, HashTable, Result};
 
 use super::{Directory, Loads, Target, state::Form};
 use crate::{Name, Node, Params, attributes::Attributes, data::Mtime};
@@ -55,7 +55,8 @@ impl DirectoryEditor {
 
     /// The directory at `cid`, whose first block is fetched and no other.
     ///
-    /// New blocks get CIDs as `params` say, whatever that of the directory is.
+    /// New blocks get CIDs as `params` say, whatever that of the directory is; see
+    /// [`seal_like`](Self::seal_like).
     ///
     /// # Errors
     ///
@@ -68,8 +69,29 @@ impl DirectoryEditor {
         hashes: &HashTable,
     ) -> Result<Self> {
         let node = Node::parse(&source.get(cid).await?)?;
-        let directory = Directory::of(node, params, hashes)?;
-        Ok(Self { source, directory })
+        Self::of(source, node, params, hashes)
+    }
+
+    /// The same for a first block that is here.
+    pub(crate) fn of(
+        source: Arc<dyn BlockSource>,
+        node: Node,
+        params: &Params,
+        hashes: &HashTable,
+    ) -> Result<Self> {
+        Ok(Self { source, directory: Directory::of(node, params, hashes)? })
+    }
+
+    /// From now on new blocks get CIDs of the version and hash function that `cid` has, which is that
+    /// of the directory as a rule. Instead of an identity CID they get such as long as they fit
+    /// there, and beyond that what the parameters say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownHash`] for a hash function that is not in the table, [`Error::Limit`] or
+    /// [`Error::Malformed`] for a digest that is too short or too long for its own.
+    pub fn seal_like(&mut self, cid: &Cid) -> Result<()> {
+        self.directory.seal_like(cid)
     }
 
     /// Permissions and other bits of the mode.
@@ -150,6 +172,11 @@ impl DirectoryEditor {
                 tree.visit(&*self.source, &mut visit).await.map(drop)
             }
         }
+    }
+
+    /// The root, and in `out` the blocks that are to be stored before anything links to it.
+    pub(crate) fn seal(&mut self, out: &mut Vec<Block>) -> Result<Target> {
+        self.directory.seal(out)
     }
 
     /// Stores what was changed, and gives the directory's root. It does not flush the store.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-use ipfs_traits::{Block, Error, HashTable, Result};
+use ipfs_traits::{Block, Cid, Error, HashTable, Result};
 
 use super::{Bounds, Loads, Size, Target, new::basic};
 use crate::{
@@ -92,6 +92,12 @@ impl Directory {
             }
         }
         Ok(directory)
+    }
+
+    /// From now on new blocks get CIDs like `cid`: see [`Sealer::like`].
+    pub(crate) fn seal_like(&mut self, cid: &Cid) -> Result<()> {
+        self.sealer = self.sealer.like(cid)?;
+        Ok(())
     }
 
     fn load(&mut self, directory: &DirectoryNode) -> Result<()> {

@@ -62,7 +62,7 @@ impl FileEditor {
                     part.children[at] = Child { tsize: child.tsize, ..new };
                 }
             }
-            let sealer = Sealer::like(&old.cid, &self.params, &self.hashes);
+            let sealer = Sealer::nodes(&self.params, &self.hashes).like(&old.cid)?;
             let (block, new) = part.seal(&sealer)?;
             out.push(block);
             Ok(new)

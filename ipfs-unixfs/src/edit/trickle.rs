@@ -152,7 +152,7 @@ impl FileEditor {
                 let old = self.part(&last).await?;
                 let limit = depth.checked_sub(1);
                 let new = self.fill_subtree(old, limit, leaves, level, &mut *out).await?;
-                let sealer = Sealer::like(&last.cid, &self.params, &self.hashes);
+                let sealer = Sealer::nodes(&self.params, &self.hashes).like(&last.cid)?;
                 let (block, child) = new.seal(&sealer)?;
                 out.push(block);
                 part.children.pop();
@@ -230,7 +230,7 @@ impl FileEditor {
                     part.content = part.content.map(|content| content.slice(..size as usize));
                 }
             }
-            let sealer = Sealer::like(&old.cid, &self.params, &self.hashes);
+            let sealer = Sealer::nodes(&self.params, &self.hashes).like(&old.cid)?;
             let (block, child) = part.seal(&sealer)?;
             out.push(block);
             Ok(child)

@@ -49,7 +49,7 @@ pub(super) struct Frame {
 
 /// What follows from the fanout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     fanout: usize,
 }
 
@@ -64,7 +64,7 @@ impl Shape {
     }
 
     /// Bits of the hash that choose a slot.
-    pub(super) const fn bits(self) -> u32 {
+    pub(crate) const fn bits(self) -> u32 {
         self.fanout.trailing_zeros()
     }
 
@@ -172,7 +172,7 @@ impl Shard {
         self.mtime
     }
 
-    pub(super) const fn shape(&self) -> Shape {
+    pub(crate) const fn shape(&self) -> Shape {
         self.frame.shape
     }
 

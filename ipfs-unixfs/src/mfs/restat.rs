@@ -43,7 +43,7 @@ pub(super) fn restat(
     let bytes = Bytes::from(dagpb::encode(links, Some(&new.encode())));
     let below = old.dag_size.saturating_sub(block.len() as u64);
     let below = if block.cid().codec() == codes::RAW { 0 } else { below };
-    let sealer = Sealer::like(block.cid(), params, hashes);
+    let sealer = Sealer::nodes(params, hashes).like(block.cid())?;
     let (block, child) = sealer.seal(bytes, 0, below)?;
     Ok((block, child.into()))
 }

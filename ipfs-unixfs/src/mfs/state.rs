@@ -121,7 +121,7 @@ impl State {
         match Node::parse(&block) {
             Ok(node @ (Node::Directory(_) | Node::Shard(_))) => {
                 let mut content = Directory::of(node, &self.params, &self.hashes)?;
-                content.set_sealer(Sealer::like(&target.cid, &self.params, &self.hashes));
+                content.set_sealer(Sealer::nodes(&self.params, &self.hashes).like(&target.cid)?);
                 content.settle(target);
                 Ok(Some(Found::Dir(self.open(id, name.clone(), content)?)))
             }

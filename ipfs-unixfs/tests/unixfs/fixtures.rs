@@ -1,6 +1,6 @@
 //! Cases of other implementations.
 
-mod reading;
+pub(crate) mod reading;
 
 use std::collections::BTreeSet;
 

@@ -7,6 +7,7 @@
 )]
 
 mod content;
+mod diff;
 mod directories;
 mod disk;
 mod edit;
@@ -18,6 +19,7 @@ mod import;
 mod memory;
 mod mfs;
 mod oracle;
+mod patch;
 mod reading;
 mod sketch;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
