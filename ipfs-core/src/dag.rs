@@ -4,6 +4,8 @@ mod car;
 
 use std::sync::Arc;
 
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use ipfs_traits::{Block, BlockSource, Cid, Error, Ipld, Result, codes, work::Work};
 use ipfs_unixfs::{DagStat, Exporter, LinksOnPath, Resolution, Walk, WalkOptions, dag_stat};
 
@@ -143,16 +145,17 @@ impl Dag {
         self.node.codecs().links(&self.node.blocks().get(cid).await?)
     }
 
-    /// All blocks below `root`, itself first, each once and in order, fetched ahead: see [`Walk`].
+    /// All blocks below `root`, itself first, each once and in order, fetched ahead: the blocks of a
+    /// [`Walk`].
     ///
     /// A block that cannot be had, or not be understood, is the last item, an error: a walk that
     /// ends without one is whole. What was given is held as long as the walk lives.
-    pub fn walk(&self, root: &Cid) -> Walk {
-        self.walk_with(&[*root], WalkOptions::default())
+    pub fn walk(&self, root: &Cid) -> BoxStream<'static, Result<Block>> {
+        self.walk_with(&[*root], WalkOptions::default()).map_ok(|visit| visit.block).boxed()
     }
 
-    /// All blocks below some roots, as the options say: each time that they are linked to, or so far
-    /// from the roots. [`Walk::edges`] gives the links instead of the blocks.
+    /// A walk from some roots, as the options say: each block as often as it is linked to, or only
+    /// so far from the roots. [`Walk::edges`] gives the links instead of the blocks.
     pub fn walk_with(&self, roots: &[Cid], options: WalkOptions) -> Walk {
         Walk::new(self.source(roots), self.node.codecs().clone(), roots, options)
     }

@@ -70,8 +70,8 @@ pub struct Edge {
 /// of their links: the order of Kubo's `refs` and of archives. It is the same every time, whatever
 /// the source does.
 ///
-/// Up to 128 blocks are asked for at once, and about 16 MiB held. A block that is visited several
-/// times in a row is fetched once. Dropping the walk gives up what was asked for.
+/// Up to 128 blocks are asked for at once, and about 16 MiB held. A block that is wanted in several
+/// places at once is asked for once. Dropping the walk gives up what was asked for.
 ///
 /// # Errors
 ///

@@ -86,7 +86,7 @@ async fn paths_walks_and_fetches_cross_into_git() {
         assert_eq!(mode.unwrap().rest, ["src", "mode"]);
         assert!(matches!(get("object/tree/absent").await, Err(Error::NoEntry { .. })));
 
-        let all = b.dag().walk(&release).map_ok(drop).try_collect::<Vec<()>>().await.unwrap();
+        let all: Vec<Block> = b.dag().walk(&release).try_collect().await.unwrap();
         assert_eq!(all.len(), history.blocks.len() + 1);
         // What was fetched is what git would hash.
         let held = b.blocks().get(&history.tag).await.unwrap();

@@ -98,17 +98,13 @@ async fn dropping_the_last_handle_ends_the_node() {
     while events.next().await.unwrap() != Event::Gone(name) {}
 }
 
-async fn blocks(walk: ipfs_core::unixfs::Walk) -> Result<Vec<Block>, Error> {
-    walk.map_ok(|visit| visit.block).try_collect().await
-}
-
 #[tokio::test]
 async fn what_is_added_or_read_under_a_hold_stays() {
     let node = offline().await;
     let before = block("before");
     node.blocks().put(before.clone()).await.unwrap();
     let added = node.unixfs().add_bytes(content::bytes(1, 3 << 20)).await.unwrap();
-    let all = blocks(node.dag().walk(&added.cid)).await.unwrap();
+    let all: Vec<Block> = node.dag().walk(&added.cid).try_collect().await.unwrap();
     assert_eq!(all.len(), 4);
 
     for block in &all {
@@ -172,7 +168,7 @@ async fn a_walk_is_whole_or_ends_with_an_error() {
     let root = Ipld::List(vec![Ipld::Link(shared), Ipld::Link(shared)]);
     let root = node.dag().put(&root).await.unwrap();
 
-    let all = blocks(node.dag().walk(&root)).await.unwrap();
+    let all: Vec<Block> = node.dag().walk(&root).try_collect().await.unwrap();
     assert_eq!(*all[0].cid(), root);
     let mut cids: Vec<Cid> = all.iter().map(|block| *block.cid()).collect();
     cids.sort();
@@ -193,7 +189,7 @@ async fn a_walk_is_whole_or_ends_with_an_error() {
 
     let odd = Block::of(0x1234, codes::SHA2_256, "x", node.hashes()).unwrap();
     node.blocks().put(odd.clone()).await.unwrap();
-    let unknown = blocks(node.dag().walk(odd.cid())).await;
+    let unknown: Result<Vec<Block>, Error> = node.dag().walk(odd.cid()).try_collect().await;
     assert!(matches!(unknown, Err(Error::UnknownCodec(0x1234))));
 }
 

@@ -64,8 +64,7 @@ async fn two_serve_one(runtime: &VirtualRuntime) {
 
     // What was fetched is c's own now: it reads on without anyone.
     b.close().await.unwrap();
-    let blocks = c.dag().walk(&added.cid).map(|visit| visit.unwrap().block.len());
-    let blocks = blocks.collect::<Vec<_>>();
+    let blocks = c.dag().walk(&added.cid).map(|block| block.unwrap().len()).collect::<Vec<_>>();
     assert_eq!(blocks.await.len(), 101);
 }
 

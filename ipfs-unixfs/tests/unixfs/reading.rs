@@ -234,7 +234,8 @@ fn a_file_without_sizes_is_measured_a_block_at_a_time() {
     assert_eq!(large.size(), 3 * 10_u64.pow(18));
     let at = 2 * 10_u64.pow(18) + 1;
     let part: Vec<_> = desk.run(large.range(at..at + 5).try_collect()).unwrap();
-    assert_eq!(part.concat(), b"cabca");
+    assert_eq!(at % 3, 0);
+    assert_eq!(part.concat(), b"abcab");
 }
 
 #[test]

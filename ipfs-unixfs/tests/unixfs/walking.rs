@@ -2,8 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use futures::TryStreamExt;
-use ipfs_traits::{Block, Blockstore, Cid, CodecTable, Error, Local, Result, codes};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use ipfs_traits::{
+    Block, BlockSource, Blockstore, Cid, CodecTable, Error, Local, Result, async_trait, codes,
+    memory::MemoryStore, work::Event,
+};
 use ipfs_unixfs::{
     Edge, Walk, WalkOptions, dag_stat,
     dagpb::{self, DagPb, Link},
@@ -177,7 +180,10 @@ fn a_walk_reads_ahead_and_not_without_end() {
         let count = asked.lock().unwrap().len();
         assert!((100..700).contains(&count), "{count} blocks for three");
         assert_eq!(walk.try_fold(0, |count, _| async move { Ok(count + 1) }).await.unwrap(), 5000);
-        assert!(asked.lock().unwrap().values().all(|count| *count == 1));
+        let asked = asked.lock().unwrap();
+        let again = asked.iter().filter(|(cid, count)| **cid != leaf && **count > 1).count();
+        assert_eq!(again, 0);
+        assert!(asked[&leaf] < 10, "{} times for a thousand links", asked[&leaf]);
     });
 }
 
@@ -204,6 +210,24 @@ fn a_walk_that_misses_a_block_says_so_in_its_place() {
     assert!(matches!(unknown, Err(Error::UnknownCodec(codes::DAG_CBOR))));
 }
 
+/// A source that is never ready at once.
+#[derive(Debug)]
+struct Slow(Local<Arc<MemoryStore>>);
+
+#[async_trait]
+impl BlockSource for Slow {
+    async fn get(&self, cid: &Cid) -> Result<Block> {
+        self.0.get(cid).await
+    }
+    fn get_many(&self, cids: BoxStream<'static, Cid>) -> BoxStream<'static, (Cid, Result<Block>)> {
+        let slowly = |answer| async move {
+            tokio::task::yield_now().await;
+            answer
+        };
+        self.0.get_many(cids).then(slowly).boxed()
+    }
+}
+
 #[test]
 fn what_dags_share_is_counted() {
     let desk = Desk::new();
@@ -215,14 +239,14 @@ fn what_dags_share_is_counted() {
     let (a, b, c) = (leaf(1), leaf(2), leaf(3));
     let one = node(&desk, b"one", &[a, b, a]);
     let two = node(&desk, b"two", &[b, c]);
-    let source = Arc::new(Local(desk.store.clone()));
+    let source = Arc::new(Slow(Local(desk.store.clone())));
     let mut work = dag_stat(source, codecs(), &[one, two]);
     let stat = desk.run(async {
         let mut told = 0;
         loop {
             match work.try_next().await.unwrap().unwrap() {
-                ipfs_unixfs::Event::Progress(progress) => told = told.max(progress.blocks),
-                ipfs_unixfs::Event::Done(stat) => {
+                Event::Progress(progress) => told = told.max(progress.blocks),
+                Event::Done(stat) => {
                     assert!(told > 0);
                     break stat;
                 }
