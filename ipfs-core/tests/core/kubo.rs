@@ -4,13 +4,22 @@
 mod blocks;
 mod cars;
 mod fetch;
+#[cfg(unix)]
+mod import;
+#[cfg(unix)]
+mod options;
+#[cfg(unix)]
+mod trees;
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
 };
+
+use serde_json::{Map, Value};
 
 use crate::network::{QUIC, TCP};
 
@@ -78,6 +87,22 @@ impl Kubo {
         let (kubo, args) = (self.clone(), args.iter().map(ToString::to_string).collect::<Vec<_>>());
         let run = move || kubo.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
         tokio::task::spawn_blocking(run).await.unwrap()
+    }
+
+    /// A copy of it, which nothing has in common with this one.
+    fn copy(&self) -> Self {
+        let copy = Self { program: self.program.clone(), folder: tempfile::tempdir().unwrap() };
+        let done = Command::new("cp").arg("-r").arg(self.repo()).arg(copy.repo()).status();
+        assert!(done.unwrap().success());
+        copy
+    }
+
+    /// All that it is told of imports, in the place of what it was told before.
+    fn tell_of_imports(&self, told: &Map<String, Value>) {
+        let path = self.repo().join("config");
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        config["Import"] = Value::Object(told.clone());
+        fs::write(path, config.to_string()).unwrap();
     }
 
     fn start(&self) -> Daemon {
