@@ -17,25 +17,10 @@ use crate::{
     content,
     faulty::{Faulty, TakenOut},
     numbers::Numbers,
+    seeds::seeds,
 };
 
 const POINTS: u64 = 200;
-
-/// Where the points of this run begin; `IPFS_SEED` repeats one.
-fn first_seed() -> u64 {
-    let given = std::env::var("IPFS_SEED").ok().and_then(|seed| seed.parse().ok());
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let seed = given.unwrap_or_else(|| now.subsec_nanos().into());
-    println!("seeds from {seed} on");
-    seed
-}
-
-/// As many points as asked for, or those of a long run.
-fn points() -> std::ops::Range<u64> {
-    let count = if std::env::var_os("IPFS_SOAK").is_some() { POINTS * 10 } else { POINTS };
-    let first = first_seed();
-    first..first + count
-}
 
 fn import(number: u64) -> Vec<u8> {
     content::bytes(number, 40_000 + 10_000 * (number % 5) as usize)
@@ -137,7 +122,7 @@ fn all_calls(kind: Kind) -> u64 {
 
 #[test]
 fn what_was_added_survives_a_loss_of_power() {
-    let points = points();
+    let points = seeds(POINTS, POINTS * 10);
     for kind in [Kind::Flat, Kind::Pack] {
         let calls = all_calls(kind);
         println!("{kind:?}: an import of {calls} calls");
@@ -213,7 +198,7 @@ fn kill(folder: &Path, seed: u64) -> Vec<Cid> {
 async fn what_was_added_survives_kill_9() {
     let mut roots = 0;
     let mut folder = tempfile::tempdir().unwrap();
-    for (round, seed) in points().enumerate() {
+    for (round, seed) in seeds(POINTS, POINTS * 10).enumerate() {
         // A folder is killed a few times, and then a new one made: so the making is hit as well.
         if round % 4 == 0 {
             folder = tempfile::tempdir().unwrap();
