@@ -111,6 +111,12 @@ impl Sealer {
     }
 }
 
+/// Those of some blocks that go into a store: not those that are in their CIDs.
+pub(crate) fn stored(mut blocks: Vec<Block>) -> Vec<Block> {
+    blocks.retain(|block| block.hash().code() != codes::IDENTITY);
+    blocks
+}
+
 const fn with_child(block: Block, size: u64, below: u64) -> (Block, Child) {
     let child = Child { cid: *block.cid(), size, tsize: block.len() as u64 + below };
     (block, child)

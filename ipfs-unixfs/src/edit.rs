@@ -9,14 +9,14 @@ use std::{fmt, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use ipfs_traits::{
-    Block, BlockSource, Blockstore, Cid, Error, HashTable, Result, Runtime, RuntimeExt, codes,
+    Block, BlockSource, Blockstore, Cid, Error, HashTable, Result, Runtime, RuntimeExt,
 };
 
 use self::part::Part;
 use crate::{
     Chunker, Exporter, File, Layout, Params, Target,
     attributes::Attributes,
-    child::{Child, Sealer},
+    child::{Child, Sealer, stored},
     data::Mtime,
 };
 
@@ -78,6 +78,7 @@ pub struct FileEditor {
     sealer: Sealer,
     /// The root, if anything of the file is stored.
     root: Option<Child>,
+    attributes: Attributes,
     /// What is written and not stored, and where.
     buffer: BytesMut,
     start: u64,
@@ -94,7 +95,18 @@ impl FileEditor {
         let hashes = HashTable::standard();
         let sealer = Sealer::nodes(params, &hashes);
         let (buffer, params) = (BytesMut::new(), params.clone());
-        Self { source, store, runtime, params, hashes, sealer, root: None, buffer, start: 0 }
+        Self {
+            source,
+            store,
+            runtime,
+            params,
+            hashes,
+            sealer,
+            root: None,
+            attributes: Attributes::NONE,
+            buffer,
+            start: 0,
+        }
     }
 
     /// The file at `cid`, whose first block is fetched and no other.
@@ -115,6 +127,7 @@ impl FileEditor {
         if !part.is_raw() || params.layout == Layout::Trickle {
             editor.sealer = Sealer::nodes(params, &editor.hashes).like(cid)?;
         }
+        editor.attributes = part.attributes;
         editor.root = Some(part.child(*cid));
         Ok(editor)
     }
@@ -125,6 +138,21 @@ impl FileEditor {
         self.sealer = self.sealer.with_hashes(&hashes);
         self.hashes = hashes;
         self
+    }
+
+    /// Its new nodes get their CIDs so.
+    pub(crate) fn seal_by(&mut self, sealer: Sealer) {
+        self.sealer = sealer;
+    }
+
+    /// Permissions and other bits of the mode.
+    pub const fn mode(&self) -> Option<u32> {
+        self.attributes.mode
+    }
+
+    /// When it was changed, as it says.
+    pub const fn mtime(&self) -> Option<Mtime> {
+        self.attributes.mtime
     }
 
     /// How many bytes it has, what is not flushed included.
@@ -250,7 +278,9 @@ impl FileEditor {
         self.flush().await?;
         let part = self.root().await?.with_attributes(Attributes { mode, mtime });
         let (block, child) = part.seal(&self.sealer)?;
-        self.set_root(vec![block], child).await
+        self.set_root(vec![block], child).await?;
+        self.attributes = Attributes { mode, mtime };
+        Ok(())
     }
 
     /// Opens what is written by now for reading.
@@ -326,9 +356,8 @@ impl FileEditor {
     }
 
     /// Stores blocks, of which the last may be the root, and lets the file begin there.
-    async fn set_root(&mut self, mut blocks: Vec<Block>, root: Child) -> Result<()> {
-        blocks.retain(|block| block.hash().code() != codes::IDENTITY);
-        self.store.put_many(&blocks).await?;
+    async fn set_root(&mut self, blocks: Vec<Block>, root: Child) -> Result<()> {
+        self.store.put_many(&stored(blocks)).await?;
         self.root = Some(root);
         Ok(())
     }

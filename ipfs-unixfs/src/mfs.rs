@@ -33,6 +33,7 @@
 //! # }).unwrap().unwrap();
 //! ```
 
+mod file;
 mod flush;
 mod ops;
 mod path;
@@ -47,7 +48,10 @@ use std::{
 use bytes::Bytes;
 use ipfs_traits::{BlockSource, Blockstore, Cid, Datastore, HashTable, Result, Runtime, parse_cid};
 
-pub use self::ops::Stat;
+pub use self::{
+    file::{FileOptions, MfsFile},
+    ops::Stat,
+};
 use self::{ops::dag_size, state::State};
 use crate::{
     Node, Params,

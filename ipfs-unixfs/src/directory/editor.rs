@@ -7,7 +7,7 @@ use ipfs_traits::Error;
 use ipfs_traits::{Block, BlockSource, Blockstore, Cid, HashTable, Result};
 
 use super::{Directory, Loads, Target, state::Form};
-use crate::{Name, Node, Params, attributes::Attributes, data::Mtime};
+use crate::{Name, Node, Params, attributes::Attributes, child::stored, data::Mtime};
 
 /// A directory that is changed an entry at a time: a value in memory, until it is
 /// [written](Self::write).
@@ -192,7 +192,7 @@ impl DirectoryEditor {
     pub async fn write(&mut self, store: &impl Blockstore) -> Result<Target> {
         let mut blocks = Vec::new();
         let target = self.directory.seal(&mut blocks)?;
-        store.put_many(&blocks).await?;
+        store.put_many(&stored(blocks)).await?;
         self.directory.settle(target);
         Ok(target)
     }

@@ -3,6 +3,7 @@
 use ipfs_traits::{Batch, Cid, Error, Result};
 
 use super::{Mfs, path::Path, state::Sealing};
+use crate::child::stored;
 
 /// Blocks that are put at once.
 const BATCH: usize = 1024;
@@ -48,7 +49,7 @@ impl Mfs {
 
     /// Stores what was sealed, of which none counts as stored before all is.
     pub(super) async fn store(&self, mut sealing: Sealing) -> Result<()> {
-        let blocks = std::mem::take(&mut sealing.blocks);
+        let blocks = stored(std::mem::take(&mut sealing.blocks));
         for blocks in blocks.chunks(BATCH) {
             self.0.parts.store.put_many(blocks).await?;
         }

@@ -35,7 +35,7 @@ pub struct Stat {
 }
 
 impl Mfs {
-    fn exporter(&self) -> Exporter {
+    pub(super) fn exporter(&self) -> Exporter {
         Exporter::new(self.0.parts.source.clone(), self.0.parts.runtime.clone())
     }
 
@@ -301,7 +301,7 @@ impl Mfs {
 
 impl State {
     /// A new directory, which gets CIDs as the root does.
-    fn new_directory(&mut self) -> Result<Directory> {
+    pub(super) fn new_directory(&mut self) -> Result<Directory> {
         let mut new = Directory::new(&self.params, &self.hashes);
         let root = self.root();
         new.set_sealer(self.content(root)?.sealer().clone());

@@ -36,7 +36,8 @@ pub(super) struct State {
     last: u64,
     /// What was flushed last, or opened.
     flushed: Cid,
-    /// Who waits for a file to be free.
+    /// How many files were closed, and who waits for the next.
+    closed: u64,
     waiting: Vec<Waker>,
 }
 
@@ -67,7 +68,17 @@ impl State {
         // A new tree is stored by its first flush.
         root.changes = u64::from(root.content.stored().is_none());
         let (dirs, files) = (HashMap::from([(id, root)]), HashMap::new());
-        Self { params, hashes, dirs, files, root: id, last: 1, flushed, waiting: Vec::new() }
+        Self {
+            params,
+            hashes,
+            dirs,
+            files,
+            root: id,
+            last: 1,
+            flushed,
+            closed: 0,
+            waiting: Vec::new(),
+        }
     }
 
     pub(super) const fn root(&self) -> DirId {

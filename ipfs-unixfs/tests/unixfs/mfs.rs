@@ -15,9 +15,9 @@ use ipfs_traits::{
     memory::{MemoryDatastore, MemoryStore},
 };
 use ipfs_unixfs::{
-    DirectoryEditor, Params, Sharding, StatKind, Target,
+    Chunker, DirectoryEditor, Params, Sharding, StatKind, Target,
     data::Mtime,
-    mfs::{Mfs, Options, Parts},
+    mfs::{FileOptions, Mfs, Options, Parts},
 };
 use proptest::prelude::*;
 
@@ -177,6 +177,8 @@ enum Op {
     Rm(String, bool),
     Chmod(String, Option<u32>),
     Touch(String, i64),
+    Write(String, u64, Vec<u8>),
+    Truncate(String, u64),
     Stat(String),
     Flush,
     Crash,
@@ -196,6 +198,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (path(), any::<bool>()).prop_map(|(path, recursive)| Op::Rm(path, recursive)),
         1 => (path(), prop::option::of(1..0o777_u32)).prop_map(|(path, mode)| Op::Chmod(path, mode)),
         1 => (path(), 1..1000_i64).prop_map(|(path, seconds)| Op::Touch(path, seconds)),
+        4 => (path(), 0..60_u64, prop::collection::vec(any::<u8>(), 1..60))
+            .prop_map(|(path, at, data)| Op::Write(path, at, data)),
+        1 => (path(), 0..80_u64).prop_map(|(path, size)| Op::Truncate(path, size)),
         1 => path().prop_map(Op::Stat),
         1 => Just(Op::Flush),
         1 => Just(Op::Crash),
@@ -260,9 +265,24 @@ fn apply(model: &mut Model, desk: &Desk, op: &Op) -> bool {
             }
             file => file.is_some(),
         },
+        Op::Write(path, ..) => {
+            let can_make = model.above(path).is_some();
+            match model.at(path) {
+                Some(Model::File(_)) => true,
+                Some(Model::Dir { .. }) => false,
+                None => can_make && new_entry(model, path, Model::File(nothing())),
+            }
+        }
+        Op::Truncate(path, _) => matches!(model.at(path), Some(Model::File(_))),
         Op::Stat(path) => model.at(path).is_some(),
         Op::Flush | Op::Crash => true,
     }
+}
+
+/// A file whose content is told later.
+fn nothing() -> Target {
+    let block = Block::of(codes::RAW, codes::SHA2_256, "", &HashTable::standard()).unwrap();
+    Target { cid: *block.cid(), dag_size: 0 }
 }
 
 fn new_entry(model: &mut Model, path: &str, new: Model) -> bool {
@@ -318,12 +338,40 @@ async fn perform(mfs: &Mfs, desk: &Desk, op: &Op) -> Result<()> {
         Op::Touch(path, seconds) => {
             mfs.touch(path, Some(Mtime { seconds: *seconds, nanos: None })).await
         }
+        Op::Write(path, at, data) => mfs.write(path, *at, data, FileOptions::write()).await,
+        Op::Truncate(path, size) => mfs.truncate(path, *size).await,
         Op::Stat(path) => mfs.stat(path).await.map(drop),
         Op::Flush | Op::Crash => Ok(()),
     }
 }
 
-/// A file that got a mode or a time has another CID.
+/// What the file holds that an operation writes to, if it is there.
+fn contents(desk: &Desk, mfs: &Mfs, op: &Op) -> Option<Vec<u8>> {
+    let (Op::Write(path, ..) | Op::Truncate(path, _)) = op else {
+        return None;
+    };
+    desk.run(async {
+        let file = mfs.read(path).await.ok()?;
+        let runs: Vec<Bytes> = file.range(..).try_collect().await.unwrap();
+        Some(runs.concat())
+    })
+}
+
+/// What a file holds after a write.
+fn written(mut content: Vec<u8>, op: &Op) -> Vec<u8> {
+    match op {
+        Op::Write(_, at, data) => {
+            let (at, end) = (*at as usize, *at as usize + data.len());
+            content.resize(content.len().max(end), 0);
+            content[at..end].copy_from_slice(data);
+        }
+        Op::Truncate(_, size) => content.resize(*size as usize, 0),
+        _ => {}
+    }
+    content
+}
+
+/// A file that was changed has another CID.
 fn follow(desk: &Desk, mfs: &Mfs, model: &mut Model, path: &str) {
     if let Some(Model::File(target)) = model.at(path) {
         let stat = desk.run(mfs.stat(path)).unwrap();
@@ -338,16 +386,27 @@ proptest! {
         threshold in prop::option::of(0..400_usize),
     ) {
         let sharding = threshold.map_or(Sharding::Never, Sharding::ByLinks);
-        let mut desk = Desk::new(Params { sharding, fanout: 8, ..Params::default() });
+        let mut desk = Desk::new(Params {
+            sharding,
+            fanout: 8,
+            chunker: Chunker::fixed(16).unwrap(),
+            ..Params::default()
+        });
         let mut mfs = desk.open();
         let (mut model, mut flushed) = (Model::dir(), Model::dir());
         for op in ops {
+            let before = contents(&desk, &mfs, &op);
             let may = apply(&mut model, &desk, &op);
             let done = desk.run(perform(&mfs, &desk, &op));
             prop_assert_eq!(done.is_ok(), may, "{:?}: {:?}", op, done);
             match &op {
-                Op::Chmod(path, _) | Op::Touch(path, _) => {
+                Op::Chmod(path, _) | Op::Touch(path, _) if may => {
                     follow(&desk, &mfs, &mut model, path);
+                }
+                Op::Write(path, ..) | Op::Truncate(path, _) if may => {
+                    follow(&desk, &mfs, &mut model, path);
+                    let expected = written(before.unwrap_or_default(), &op);
+                    prop_assert_eq!(contents(&desk, &mfs, &op), Some(expected));
                 }
                 Op::Flush => {
                     let root = desk.run(mfs.flush()).unwrap();
@@ -550,5 +609,83 @@ fn a_directory_can_get_other_cids() {
         assert_eq!(again.stat("/a").await.unwrap().cid.hash().code(), codes::SHA2_512);
         let format = mfs.set_cid_format("/a", cid::Version::V0, codes::SHA2_512).await;
         assert!(matches!(format, Err(Error::Invalid { .. })));
+    });
+}
+
+#[test]
+fn a_file_has_one_writer_or_many_readers() {
+    let desk = Desk::new(Params::default());
+    let mfs = desk.open();
+    desk.run(async {
+        let read = FileOptions::default();
+        assert!(matches!(mfs.open_file("/f", read).await, Err(Error::NoEntry { .. })));
+        mfs.write("/f", 0, "first", FileOptions::write()).await.unwrap();
+        let mut one = mfs.open_file("/f", read).await.unwrap();
+        let other = mfs.open_file("/f", read).await.unwrap();
+        assert!(matches!(one.write_at(0, "x").await, Err(Error::Invalid { .. })));
+        let mut writer = Box::pin(mfs.open_file("/f", FileOptions::write()));
+        assert!(futures::poll!(&mut writer).is_pending());
+        drop(one);
+        assert!(futures::poll!(&mut writer).is_pending());
+        drop(other);
+        let mut writer = writer.await.unwrap();
+        let mut waiting = Box::pin(mfs.open_file("/f", read));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        writer.append(" and second").await.unwrap();
+        // Without a flush it is lost.
+        drop(writer);
+        let reader = waiting.await.unwrap();
+        assert_eq!(reader.size().await.unwrap(), 5);
+        // Others are not kept from anything meanwhile.
+        mfs.write("/g", 0, "other", FileOptions::write()).await.unwrap();
+        drop(reader);
+    });
+}
+
+#[test]
+fn a_file_that_is_moved_or_removed_while_it_is_open_goes_on() {
+    let desk = Desk::new(Params::default());
+    let mfs = desk.open();
+    desk.run(async {
+        mfs.mkdir("/a", false).await.unwrap();
+        let options = FileOptions { parents: true, ..FileOptions::write() };
+        let mut file = mfs.open_file("/a/b/f", options).await.unwrap();
+        file.append("one").await.unwrap();
+        mfs.mv("/a/b", "/b").await.unwrap();
+        mfs.mv("/b/f", "/b/g").await.unwrap();
+        // What is stored is closed, but not what is in use.
+        mfs.flush().await.unwrap();
+        file.flush().await.unwrap();
+        assert_eq!(mfs.read("/b/g").await.unwrap().size(), 3);
+        let root = mfs.flush().await.unwrap();
+        mfs.rm("/b", true).await.unwrap();
+        file.append("two").await.unwrap();
+        file.flush().await.unwrap();
+        assert_eq!(file.size().await.unwrap(), 6);
+        assert!(mfs.stat("/b").await.is_err());
+        drop(file);
+        assert_ne!(mfs.flush().await.unwrap(), root);
+        let names: Vec<_> = mfs.list("/").await.unwrap().try_collect().await.unwrap();
+        assert_eq!(names.iter().map(|entry| entry.name.to_string()).collect::<Vec<_>>(), ["a"]);
+    });
+}
+
+/// Kubo's tree tells the time of a change of a file that has one, and of no other.
+#[test]
+fn what_has_a_time_gets_that_of_its_change() {
+    let desk = Desk::new(Params::default());
+    let mfs = desk.open();
+    desk.run(async {
+        let mtime = Some(Mtime { seconds: 1, nanos: None });
+        for path in ["/timed", "/plain"] {
+            mfs.write(path, 0, "a", FileOptions::write()).await.unwrap();
+        }
+        mfs.touch("/timed", mtime).await.unwrap();
+        for path in ["/timed", "/plain"] {
+            mfs.write(path, 1, "b", FileOptions::write()).await.unwrap();
+        }
+        let timed = mfs.stat("/timed").await.unwrap().mtime;
+        assert!(timed.is_some() && timed != mtime);
+        assert_eq!(mfs.stat("/plain").await.unwrap().mtime, None);
     });
 }

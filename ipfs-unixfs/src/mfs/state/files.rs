@@ -29,11 +29,9 @@ enum Users {
 }
 
 impl State {
-    /// Opens a file for one more reader, or for a writer; `None` when it is in use otherwise, and
-    /// then `waker` is woken when some file is free again.
+    /// Opens a file for one more reader, or for a writer; `None` when it is in use otherwise.
     pub(in crate::mfs) fn open_file(
         &mut self,
-        waker: &Waker,
         id: DirId,
         name: &Name,
         write: bool,
@@ -45,10 +43,7 @@ impl State {
                     *count += 1;
                     Some(file)
                 }
-                _ => {
-                    self.waiting.push(waker.clone());
-                    None
-                }
+                _ => None,
             });
         }
         let file = FileId(self.next());
@@ -70,12 +65,29 @@ impl State {
             *count -= 1;
             return;
         }
+        self.closed += 1;
         self.waiting.drain(..).for_each(Waker::wake);
         if let Some((dir, name)) = self.files.remove(&id).and_then(|file| file.place)
             && let Some(dir) = self.dirs.get_mut(&dir)
         {
             dir.files.remove(&name);
         }
+    }
+
+    /// How many files were closed by all their users.
+    pub(in crate::mfs) const fn closed_files(&self) -> u64 {
+        self.closed
+    }
+
+    /// Whether any was closed since there were `count`; if not, `waker` is woken when one is.
+    pub(in crate::mfs) fn closed_since(&mut self, count: u64, waker: &Waker) -> bool {
+        if self.closed != count {
+            return true;
+        }
+        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
+        false
     }
 
     /// What a writer has written is the file from now on, if it was not removed. `None` if blocks
