@@ -152,7 +152,13 @@ impl Pump {
         match self.run(|writer| writer.root()).await? {
             None => self.pour(&mut exporter.tree(root)).await,
             Some(Kind::Directory) => resume::directory(self, exporter, root).await,
-            Some(kind) => self.run(move |writer| Ok(writer.keep_root(kind))).await,
+            Some(kind) => {
+                self.run(move |writer| {
+                    writer.keep_root(kind);
+                    Ok(())
+                })
+                .await
+            }
         }
     }
 

@@ -216,7 +216,7 @@ impl State {
                 return Err(Error::WrongKind { expected: "a file", found: "a directory" });
             }
             Some(Found::Other(target, node)) => {
-                let node = node?;
+                let node = (*node)?;
                 if matches!(node, Node::Symlink(_)) {
                     return Err(Error::WrongKind { expected: "a file", found: node.kind_name() });
                 }

@@ -58,7 +58,7 @@ pub(super) enum Found {
     Nothing,
     Dir(DirId),
     /// A file, a symbolic link, or what is no UnixFS.
-    Other(Target, Result<Node>),
+    Other(Target, Box<Result<Node>>),
 }
 
 impl State {
@@ -136,7 +136,7 @@ impl State {
                 content.settle(target);
                 Ok(Some(Found::Dir(self.open(id, name.clone(), content)?)))
             }
-            node => Ok(Some(Found::Other(target, node))),
+            node => Ok(Some(Found::Other(target, Box::new(node)))),
         }
     }
 
@@ -156,7 +156,7 @@ impl State {
                 None => return Ok(None),
                 Some(Found::Dir(id)) => at = id,
                 Some(Found::Nothing) => return Err(self.no_entry(name)),
-                Some(Found::Other(_, node)) => return Err(no_directory(&node?)),
+                Some(Found::Other(_, node)) => return Err(no_directory(&(*node)?)),
             }
         }
         Ok(Some(at))
@@ -197,7 +197,7 @@ impl State {
                     None => return Ok(None),
                     Some(id) => id,
                 },
-                Some(Found::Other(_, node)) => return Err(no_directory(&node?)),
+                Some(Found::Other(_, node)) => return Err(no_directory(&(*node)?)),
             };
         }
         Ok(Some(at))

@@ -4,7 +4,9 @@ use ipfs_traits::{Block, Cid, Error, Result, codes};
 
 use super::{Patcher, plain::Plain};
 use crate::{
-    Change, DirectoryEditor, Name, Node, Target, dagpb,
+    Change, DirectoryEditor, Name, Node, Target,
+    child::stored,
+    dagpb,
     data::{Data, Mtime},
 };
 
@@ -165,7 +167,7 @@ impl<'a> Way<'a> {
 
     async fn put(&mut self) -> Result<()> {
         if !self.pending.is_empty() {
-            self.patcher.store.put_many(&self.pending).await?;
+            self.patcher.store.put_many(&stored(self.pending.clone())).await?;
             self.pending.clear();
         }
         Ok(())

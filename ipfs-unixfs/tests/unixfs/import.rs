@@ -17,7 +17,7 @@ use ipfs_traits::{
     Block, Blockstore, Cid, Error, Multihash, Result, TokioRuntime, async_trait,
     memory::MemoryStore,
 };
-use ipfs_unixfs::{Chunker, Event, Importer, Params, Sharding};
+use ipfs_unixfs::{Chunker, Event, Importer, Params};
 
 use crate::content::{Desk, chacha20};
 
@@ -239,17 +239,6 @@ fn errors_name_what_was_wrong() {
     let params = Params { max_links: 0, ..Params::default() };
     let error = desk.run(desk.importer(params).bytes("x")).unwrap_err();
     assert!(matches!(error, Error::Invalid { what: "max_links", .. }));
-
-    for i in 0..200 {
-        fs::write(folder.path().join(format!("file {i}")), "x").unwrap();
-    }
-    for sharding in [Sharding::ByBlock(4000), Sharding::ByLinks(4000)] {
-        let params = Params { sharding, ..Params::default() };
-        let error = desk.run(desk.importer(params).path(folder.path())).unwrap_err();
-        assert!(matches!(error, Error::Unsupported(_)), "{error:?}");
-    }
-    let params = Params { sharding: Sharding::Never, ..Params::default() };
-    assert!(desk.run(desk.importer(params).path(folder.path())).is_ok());
 }
 
 #[cfg(unix)]

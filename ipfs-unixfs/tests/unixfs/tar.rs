@@ -59,7 +59,11 @@ proptest! {
             let (their, our) = (their.unwrap(), entries.next().unwrap());
             let path: Vec<_> = our.path.iter().map(|name| name.to_vec()).collect();
             // That reader ends a record at the first new line.
-            if !path.concat().contains(&b'\n') {
+            let is_odd = match &our.kind {
+                tar::Kind::Symlink { target } => target.contains(&b'\n'),
+                _ => false,
+            };
+            if !is_odd && !path.concat().contains(&b'\n') {
                 let path = path.join(&b'/');
                 prop_assert_eq!(their.path_bytes().into_owned(), path);
             }
