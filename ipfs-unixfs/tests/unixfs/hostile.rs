@@ -11,6 +11,8 @@ use proptest::{prelude::*, sample::Index};
 mod dagpb_body;
 #[path = "../hostile/data.rs"]
 mod data_body;
+#[path = "../hostile/tree.rs"]
+mod tree_body;
 
 /// A message with some of everything.
 fn message(sizes: Vec<u64>, content: Option<Vec<u8>>, kind: usize) -> Vec<u8> {
@@ -56,6 +58,11 @@ proptest! {
     fn anything(input in prop::collection::vec(any::<u8>(), 0..4000)) {
         dagpb_body::dagpb(&input);
         data_body::data(&input);
+    }
+
+    #[test]
+    fn any_tree(input in prop::collection::vec(any::<u8>(), 0..600)) {
+        tree_body::tree(&input);
     }
 
     #[test]
