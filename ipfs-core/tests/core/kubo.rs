@@ -1,6 +1,8 @@
 //! A real Kubo, both ways. `IPFS_KUBO` names its program; without it the test says that it was
 //! skipped, unless `IPFS_PEERS` says that it must not be.
 
+mod reading;
+
 use std::{
     fs,
     io::{BufRead, BufReader},

@@ -20,6 +20,7 @@ mod network;
 mod node;
 #[path = "../../traits/tests/support/numbers.rs"]
 mod numbers;
+mod reading;
 #[path = "../../traits/tests/support/fixtures.rs"]
 mod support;
 mod three;
