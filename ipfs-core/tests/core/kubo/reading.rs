@@ -46,7 +46,7 @@ async fn the_same_is_found_in_directories_and_dags() {
 
     // The tree, through its sharded directory.
     let out = folder.path().join("out");
-    node.unixfs().write(&cids[0], &out).await.unwrap();
+    node.unixfs().write(cids[0], &out).await.unwrap();
     assert!(content::read(&out) == content::read(&tree));
     let many = format!("/ipfs/{}/many", roots[0]);
     let stat = node.unixfs().stat(&many).await.unwrap();
