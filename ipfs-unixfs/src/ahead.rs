@@ -168,7 +168,7 @@ impl<R: Reader> Ahead<R> {
                 break;
             }
         }
-        if self.asked.news > self.window / 2 || many {
+        if self.asked.news > self.window / 2 {
             self.give_up();
         }
     }
@@ -292,3 +292,6 @@ impl<R: Reader> Stream for Ahead<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,10 @@ use crate::{
 
 /// Reads files and trees from a source of blocks: a store, a session with peers, or both.
 ///
+/// It reads what Kubo reads, old and odd things too; what contradicts itself is a typed error.
+/// `src/export/DESIGN.md` lists what is taken and what is refused. Errors that are met at some place
+/// in a tree are an [`Error::At`] that names it.
+///
 /// ```
 /// # use std::sync::Arc;
 /// # use futures::{AsyncReadExt, AsyncSeekExt, TryStreamExt};

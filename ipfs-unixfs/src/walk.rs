@@ -114,8 +114,8 @@ impl Walk {
         options: WalkOptions,
     ) -> Self {
         let root = |cid: Cid| Next::Want(Want::new(cid, Role { link: None, depth: 0 }, ESTIMATE));
-        let roots: Vec<Cid> = roots.to_vec();
-        let roots = Box::new(roots.into_iter().map(root));
+        let roots: Vec<Next<Blocks>> = roots.iter().copied().map(root).collect();
+        let roots = Box::new(roots.into_iter());
         let reader = Blocks { codecs, options, seen: HashMap::new(), visits: 0 };
         Self(Ahead::new(&*source, reader, Level::new(0, [], Some(roots), None), WINDOW))
     }

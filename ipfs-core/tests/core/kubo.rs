@@ -8,6 +8,7 @@ mod fetch;
 mod import;
 #[cfg(unix)]
 mod options;
+mod reading;
 #[cfg(unix)]
 mod trees;
 

@@ -21,6 +21,7 @@ mod network;
 mod node;
 #[path = "../../traits/tests/support/numbers.rs"]
 mod numbers;
+mod reading;
 mod seeds;
 #[path = "../../traits/tests/support/fixtures.rs"]
 mod support;

@@ -317,6 +317,14 @@ impl<R: Reader> Slot<R> {
             let opened = answer.and_then(|block| pass.reader.open(&want.role, block, depth));
             Self::opened(want, opened, depth)
         });
+        self.count(pass);
+    }
+
+    /// Counts the slots that came with a level.
+    fn count(&self, pass: &mut Pass<'_, '_, R>) {
+        if let Self::Below { level, .. } = self {
+            *pass.slots += level.slots.len();
+        }
     }
 
     fn opened(want: Want<R>, opened: Result<Opened<R>>, depth: usize) -> Self {
@@ -339,6 +347,7 @@ impl<R: Reader> Slot<R> {
                 Self::Busy { want, depth, .. } => Self::opened(want, found, depth),
                 other => other,
             });
+            self.count(pass);
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) const MAX_DEPTH: usize = 1024;
 
 /// Blocks of sharded directories that may follow each other without an entry in any of them. A tree
 /// of empty ones could be larger than anybody can walk.
-pub(super) const MAX_BARREN: usize = 4096;
+pub(super) const MAX_BARREN: usize = 512;
 
 /// Reads trees, and parts of files.
 pub(super) struct Contents {

@@ -19,8 +19,23 @@ pub(crate) fn data(input: &[u8]) {
     let hash = ipfs_traits::HashTable::empty().hash(codes::IDENTITY, b"").expect("it is short");
     let block = Block::trusted(Cid::new_v1(codes::DAG_PB, hash), bytes);
     let node = crate::memory::bounded(input, || Node::parse(&block));
-    if let Ok(Node::File(file)) = node {
-        let below: u64 = file.children().map(|(_, size)| size).sum();
-        assert_eq!(file.size(), file.content().len() as u64 + below);
+    match node {
+        Ok(Node::File(file)) => {
+            let below: u64 = file.children().map(|(_, size)| size).sum();
+            assert_eq!(file.size(), file.content().len() as u64 + below);
+        }
+        Ok(Node::Unmeasured(file)) => {
+            let children = file.children().count();
+            assert!(children > 0);
+            if let Ok(measured) = file.measured(vec![7; children]) {
+                assert!(measured.children().all(|(_, size)| size == 7));
+            }
+        }
+        Ok(Node::Shard(shard)) => {
+            let slots: Vec<usize> = shard.slots().map(|(slot, _)| slot).collect();
+            assert!(slots.len() == shard.len() && slots.is_sorted_by(|a, b| a < b));
+            assert!(slots.last().is_none_or(|last| *last < shard.fanout()));
+        }
+        _ => {}
     }
 }

@@ -70,6 +70,9 @@ fn refused_everywhere(desk: &Desk, root: &Cid, is: fn(&Error) -> bool) {
 const MALFORMED: fn(&Error) -> bool = |error| matches!(error, Error::Malformed { .. });
 const LIMIT: fn(&Error) -> bool = |error| matches!(error, Error::Limit { .. });
 
+/// A bitmap, a hash function, a fanout, and links.
+type Bad<'a> = (&'a [u8], Option<u64>, Option<u64>, &'a [(&'a str, Cid)]);
+
 /// What brought down decoders of others: CVE-2023-23625, CVE-2023-23626, CVE-2023-23631, and a
 /// bitmap that is larger than the fanout, or says another number of links.
 #[test]
@@ -77,7 +80,7 @@ fn shards_that_contradict_themselves() {
     let desk = Desk::new();
     let leaf = *put(&desk, codes::RAW, b"x".to_vec()).cid();
     let one: &[(&str, Cid)] = &[("00x", leaf)];
-    let bad: &[(&[u8], Option<u64>, Option<u64>, &[(&str, Cid)])] = &[
+    let bad: &[Bad<'_>] = &[
         (&[1], Some(0x22), None, one),
         (&[1], Some(0x22), Some(0), one),
         (&[1], Some(0x22), Some(1), one),

@@ -17,6 +17,8 @@ mod dagpb_body;
 mod data_body;
 #[path = "../hostile/tar.rs"]
 mod tar_body;
+#[path = "../hostile/tree.rs"]
+mod tree_body;
 
 /// A message with some of everything.
 fn message(sizes: Vec<u64>, content: Option<Vec<u8>>, kind: usize) -> Vec<u8> {
@@ -75,6 +77,11 @@ proptest! {
             desk.exporter().tar_with(root.cid(), &options).unwrap().try_collect().await.unwrap()
         });
         tar_body::tar(&spoil(pieces.concat(), &changes, cut));
+    }
+
+    #[test]
+    fn any_tree(input in prop::collection::vec(any::<u8>(), 0..600)) {
+        tree_body::tree(&input);
     }
 
     #[test]

@@ -221,7 +221,9 @@ impl BlockSource for Slow {
     }
     fn get_many(&self, cids: BoxStream<'static, Cid>) -> BoxStream<'static, (Cid, Result<Block>)> {
         let slowly = |answer| async move {
-            tokio::task::yield_now().await;
+            for _ in 0..9 {
+                tokio::task::yield_now().await;
+            }
             answer
         };
         self.0.get_many(cids).then(slowly).boxed()
