@@ -20,7 +20,7 @@ use proptest::prelude::*;
 
 use crate::{
     content::{Desk, chacha20},
-    export::{Watched, directory_of, files_below, put, put_node},
+    export::{Watched, directory_of, file_of, files_below, put, put_node},
     sketch::{Sketch, at, directory, file, link, sketches},
 };
 
@@ -525,6 +525,19 @@ fn two_entries_that_are_one_on_disk_are_refused() {
 
 fn lose_leaf(desk: &Desk, of: &Block) -> Block {
     lose(desk, of, 1)
+}
+
+/// What no other try would mend leaves nothing, wherever it is met.
+#[test]
+fn what_can_never_be_whole_is_not_kept() {
+    let desk = Desk::new();
+    let (folder, target) = target();
+    let leaf = put(&desk, codes::RAW, b"x".to_vec());
+    let lie = file_of(&desk, &[(&leaf, 2)], 2);
+    let root = directory_of(&desk, &[("d", &directory_of(&desk, &[("a", &leaf), ("z", &lie)]))]);
+    let error = write(&desk, &root, &target, RESUME).unwrap_err();
+    assert!(matches!(error.what(), Error::Malformed { .. }), "{error}");
+    assert_eq!(names(folder.path()).len(), 0);
 }
 
 /// Names that are as long as a system takes, and targets that leave no room beside them.
