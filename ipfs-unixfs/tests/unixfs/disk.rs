@@ -443,6 +443,28 @@ fn what_a_loss_of_power_cut_off_is_fetched_again() {
     assert_eq!((fs::read(target.join("a")).unwrap(), done.kept), (b"whole".to_vec(), 0));
 }
 
+/// Directories that are whole have their modes, by which not even their owner may enter them. (Whoever
+/// runs this as root will not see it fail.)
+#[test]
+fn directories_that_are_locked_are_entered_again() {
+    let desk = Desk::new();
+    let (folder, target) = target();
+    let locked = directory([("f", file(b"x"))]).with(Some(0o1000), None);
+    let within = directory([("d", locked)]).with(Some(0o200), at(5, None));
+    let tree = directory([("a", within), ("z", file(&[7; 3000]))]);
+    let root = tree.store(&desk);
+    let partial = stopped(&desk, &root, &target, 2);
+    assert_eq!(mode(&partial.join("tree/a")), 0o200);
+    let done = write(&desk, &root, &target, RESUME).unwrap();
+    assert_eq!((done.directories, done.kept), (3, 1));
+    assert_eq!(mode(&target.join("a")), 0o200);
+    assert_eq!(fs::metadata(target.join("a")).unwrap().mtime(), 5);
+    // What cannot be looked into can be removed.
+    let small = file(b"small").store(&desk);
+    write(&desk, &small, &target, Disk { replace: true, ..Disk::default() }).unwrap();
+    assert_eq!(names(folder.path()).len(), 1);
+}
+
 /// Where anyone may write, anyone may put a folder of that name.
 #[test]
 fn what_others_may_have_written_is_not_taken_over() {
