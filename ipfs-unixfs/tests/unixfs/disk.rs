@@ -85,7 +85,7 @@ proptest! {
             assert!(!target.exists());
             desk.run(desk.store.put_many(std::slice::from_ref(block))).unwrap();
         }
-        if !fs::symlink_metadata(&target).is_ok() {
+        if fs::symlink_metadata(&target).is_err() {
             write(&desk, &root, &target, RESUME).unwrap();
         }
         tree.assert_is(&Sketch::on_disk(&target), false);
@@ -340,11 +340,11 @@ fn orchard(desk: &Desk) -> Block {
 /// Deletes the `nth` leaf that an export comes to, and gives it.
 fn lose(desk: &Desk, root: &Block, nth: usize) -> Block {
     let items: Vec<_> = desk.run(desk.exporter().tree(root.cid()).collect());
-    let data = items.into_iter().filter_map(|item| match item.unwrap() {
+    let mut data = items.into_iter().filter_map(|item| match item.unwrap() {
         ipfs_unixfs::Item::Data(data) => Some(data),
         _ => None,
     });
-    let block = put(desk, codes::RAW, data.skip(nth).next().unwrap().to_vec());
+    let block = put(desk, codes::RAW, data.nth(nth).unwrap().to_vec());
     desk.run(desk.store.delete_many(&[*block.cid()])).unwrap();
     block
 }
