@@ -95,7 +95,7 @@ pub enum Kind {
 /// # futures::executor::block_on(async {
 /// let parts: Vec<Part> = Reader::new(Cursor::new(bytes)).try_collect().await?;
 /// let Part::Entry(entry) = &parts[0] else { panic!() };
-/// assert_eq!(entry.path, ["a".into(), "b".into()]);
+/// assert_eq!(entry.path, ["a", "b"]);
 /// assert_eq!(entry.kind, Kind::File { size: 2 });
 /// assert_eq!(parts[1..], [Part::Data("hi".into()), Part::End]);
 /// # Ok::<(), ipfs_traits::Error>(())

@@ -23,8 +23,11 @@ use ipfs_core::{
 
 use super::{Kubo, program, text};
 
-/// All below a path: what it is, and of what is not a link its mode and time.
-fn seen(path: &Path) -> BTreeMap<OsString, (Vec<u8>, u32, (i64, i64))> {
+/// What is at a name: what it holds or points to, its mode, its time.
+type Seen = (Vec<u8>, u32, (i64, i64));
+
+/// All below a path.
+fn seen(path: &Path) -> BTreeMap<OsString, Seen> {
     let mut found = BTreeMap::new();
     let mut open = vec![path.to_owned()];
     while let Some(at) = open.pop() {
@@ -115,7 +118,7 @@ async fn what_kubo_gets_is_what_we_write() {
     extract(&ours, &at("from ours"));
     assert_eq!(seen(&at("from ours").join(&root)), seen(&at("input")));
     // That archive of Kubo's has whole seconds.
-    let whole = |tree: BTreeMap<_, (Vec<u8>, u32, (i64, i64))>| -> BTreeMap<OsString, _> {
+    let whole = |tree: BTreeMap<OsString, Seen>| -> BTreeMap<OsString, _> {
         tree.into_iter().map(|(name, (is, mode, _))| (name, (is, mode))).collect()
     };
     assert_eq!(
