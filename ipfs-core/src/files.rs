@@ -137,6 +137,16 @@ impl UnixFs {
         self.add(|importer| importer.entries(entries))
     }
 
+    /// Adds what is in a tar archive, compressed or not, as it is read: see [`Importer::tar`]. What
+    /// was added is durable when the work is done.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tar::Reader`]; otherwise as [`add_entries`](Self::add_entries).
+    pub fn add_tar(&self, archive: tar::Reader) -> Adding {
+        self.add(|importer| importer.tar(archive))
+    }
+
     /// An importer with this node's parameters that keeps nothing: to learn the CID of something
     /// without adding it.
     ///

@@ -42,7 +42,12 @@ use self::{
     keep::{Blocks, Keep},
     runs::{FromBytes, FromReader},
 };
-use crate::{Params, attributes::Attributes, child::Child};
+use crate::{
+    Params,
+    attributes::Attributes,
+    child::Child,
+    tar::{self, Reader},
+};
 
 /// Makes blocks of files and trees, and puts them into a store.
 ///
@@ -213,6 +218,39 @@ impl Importer {
         self.start(|context| async move { context.entries(entries).await }.boxed())
     }
 
+    /// Imports what is in a tar archive, compressed or not, as it is read.
+    ///
+    /// The root is a directory of what stands at the top of the archive, or, by
+    /// [`Reader::strip_root`], what stands there alone: of an archive that `ipfs get --archive` has
+    /// made, the very root that it was made of, under the parameters that this was made with. Modes
+    /// and times are written as [`Params`] says. Otherwise it is as [`entries`](Self::entries): two
+    /// entries at one path fail, and so do the links and devices that [`Reader`] does not read.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use futures::{TryStreamExt};
+    /// # use ipfs_traits::{memory::MemoryStore, Local, VirtualRuntime};
+    /// # use ipfs_unixfs::{Exporter, Importer, NewEntry};
+    /// use ipfs_unixfs::tar::Reader;
+    /// # let runtime = VirtualRuntime::new();
+    /// # let store = Arc::new(MemoryStore::new());
+    /// # let importer = Importer::new(store.clone(), Arc::new(runtime.clone()));
+    /// # let exporter = Exporter::new(Arc::new(Local(store)), Arc::new(runtime.clone()));
+    /// # runtime.block_on(async {
+    /// # let entries = futures::stream::iter([Ok(NewEntry::file(["hello.txt"], "hello"))]);
+    /// # let root = importer.entries(entries).await?.cid;
+    ///
+    /// let archive = exporter.tar(&root).map_err(std::io::Error::other).into_async_read();
+    /// let imported = importer.tar(Reader::new(archive).strip_root()).await?;
+    /// assert_eq!(imported.cid, root);
+    /// # Ok::<(), ipfs_traits::Error>(())
+    /// # }).unwrap()?;
+    /// # Ok::<(), ipfs_traits::Error>(())
+    /// ```
+    pub fn tar(&self, archive: Reader) -> Import {
+        self.entries(tar::Entries::new(archive))
+    }
+
     /// Nothing is done, and nothing is checked, before the import is polled.
     fn start(
         &self,
@@ -310,6 +348,11 @@ enum FileError {
 }
 
 impl FileError {
+    /// What a reader says: an error of ours that came through it is that error.
+    fn stream(error: std::io::Error) -> Error {
+        error.downcast::<Error>().unwrap_or_else(|error| Self::Stream(error).into())
+    }
+
     fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_owned();
         |source| Self::Read { path, source }.into()

@@ -8,12 +8,15 @@
 //! Go, GNU tar and bsdtar read: for paths and targets that are longer than 100 bytes or not ASCII,
 //! files of 8 GiB or more, and times before 1970, beyond 8^11 seconds, or with nanoseconds.
 
+mod entries;
 mod gzip;
 mod header;
+mod input;
 mod pax;
 mod read;
 mod write;
 
+pub(crate) use self::entries::Entries;
 pub use self::{
     read::{Entry, Kind, Part, Reader},
     write::{Archive, Options},

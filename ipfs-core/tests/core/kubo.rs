@@ -1,6 +1,8 @@
 //! A real Kubo, both ways. `IPFS_KUBO` names its program; without it a test says that it was
 //! skipped, unless `IPFS_PEERS` says that it must not be.
 
+#[cfg(unix)]
+mod archives;
 mod blocks;
 mod cars;
 mod fetch;

@@ -129,9 +129,9 @@ pub(super) fn write(exporter: Exporter, root: Cid, target: PathBuf, options: Dis
 }
 
 /// Whether another try would fail as well.
-const fn is_final(error: &Error) -> bool {
+fn is_final(error: &Error) -> bool {
     matches!(
-        error,
+        error.what(),
         Error::Malformed { .. } | Error::Limit { .. } | Error::InUse(_) | Error::WrongKind { .. }
     )
 }

@@ -138,7 +138,7 @@ async fn read_some(reader: &mut Reader) -> Result<(Bytes, bool)> {
     while start.len() < MOST {
         let filled = start.len();
         start.resize(filled + READ.min(MOST - filled), 0);
-        let read = reader.read(&mut start[filled..]).await.map_err(FileError::Stream)?;
+        let read = reader.read(&mut start[filled..]).await.map_err(FileError::stream)?;
         start.truncate(filled + read);
         if read == 0 {
             return Ok((start.freeze(), true));

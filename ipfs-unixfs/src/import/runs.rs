@@ -77,7 +77,7 @@ impl Runs for FromReader {
         while run.len() < want {
             let start = run.len();
             run.resize(start + READ.min(want - start), 0);
-            let read = self.0.read(&mut run[start..]).await.map_err(FileError::Stream)?;
+            let read = self.0.read(&mut run[start..]).await.map_err(FileError::stream)?;
             run.truncate(start + read);
             if read == 0 {
                 break;

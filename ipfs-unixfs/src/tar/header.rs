@@ -127,6 +127,11 @@ fn sums(block: &[u8; BLOCK]) -> (u32, i32) {
     })
 }
 
+/// The unused bytes behind so many.
+pub(super) const fn padding(size: u64) -> usize {
+    (BLOCK - (size % BLOCK as u64) as usize) % BLOCK
+}
+
 /// What stands before the first zero byte.
 pub(super) fn text(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()

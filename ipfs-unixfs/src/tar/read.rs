@@ -1,21 +1,21 @@
 //! An archive as entries.
 
 use std::{
-    fmt, io,
+    fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use futures_core::{Stream, stream::BoxStream};
 use futures_io::AsyncRead;
-use futures_util::{AsyncReadExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use ipfs_traits::{Error, Result};
 
 use super::{
     WHAT,
-    gzip::Decompress,
-    header::{BLOCK, Header, kind, text},
+    header::{Header, kind, padding, text},
+    input::Input,
     pax::Records,
 };
 use crate::{
@@ -95,7 +95,7 @@ pub enum Kind {
 /// # futures::executor::block_on(async {
 /// let parts: Vec<Part> = Reader::new(Cursor::new(bytes)).try_collect().await?;
 /// let Part::Entry(entry) = &parts[0] else { panic!() };
-/// assert_eq!(entry.path, ["a".into(), "b".into()]);
+/// assert_eq!(entry.path, ["a", "b"]);
 /// assert_eq!(entry.kind, Kind::File { size: 2 });
 /// assert_eq!(parts[1..], [Part::Data("hi".into()), Part::End]);
 /// # Ok::<(), ipfs_traits::Error>(())
@@ -103,13 +103,53 @@ pub enum Kind {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "streams do nothing unless polled"]
-pub struct Reader(BoxStream<'static, Result<Part>>);
+pub struct Reader {
+    parts: BoxStream<'static, Result<Part>>,
+    root: Option<Root>,
+}
+
+/// The name at the top that is taken off.
+enum Root {
+    Unknown,
+    Known(Name),
+}
 
 impl Reader {
     /// A reader of the archive that `reader` gives.
     pub fn new(reader: impl AsyncRead + Send + 'static) -> Self {
         let state = State { input: Input::New(Box::pin(reader)), at: At::Header };
-        Self(stream::try_unfold(state, State::next).boxed())
+        let parts = stream::try_unfold(state, State::next).boxed();
+        Self { parts, root: None }
+    }
+
+    /// Takes off the first name of every path, which has to be the same: the name that an archive of
+    /// a single file or directory gives it. The archive's own `.` is left out.
+    ///
+    /// Another name is an [`Error::Malformed`].
+    pub fn strip_root(mut self) -> Self {
+        self.root = Some(Root::Unknown);
+        self
+    }
+}
+
+impl Root {
+    /// Takes the first name off; `false` for a path that has none.
+    fn strip(&mut self, path: &mut Vec<Name>) -> Result<bool> {
+        if path.is_empty() {
+            return Ok(false);
+        }
+        let first = path.remove(0);
+        match self {
+            Self::Known(root) if *root != first => {
+                Err(Error::malformed(WHAT, "it has more than one root"))
+            }
+            Self::Known(_) => Ok(true),
+            Self::Unknown => {
+                // A copy, which does not keep the path.
+                *self = Self::Known(Name::from(&first[..]));
+                Ok(true)
+            }
+        }
     }
 }
 
@@ -117,7 +157,20 @@ impl Stream for Reader {
     type Item = Result<Part>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(cx)
+        loop {
+            let mut part = ready!(self.parts.poll_next_unpin(cx)).transpose()?;
+            if let (Some(root), Some(Part::Entry(entry))) = (&mut self.root, &mut part) {
+                match root.strip(&mut entry.path) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(error) => {
+                        self.parts = stream::empty().boxed();
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
+            }
+            return Poll::Ready(part.map(Ok));
+        }
     }
 }
 
@@ -128,20 +181,13 @@ impl fmt::Debug for Reader {
 }
 
 /// Bytes of a file that are given at once.
-const PIECE: usize = 64 << 10;
-
-/// The most bytes of what is said of an entry outside of its header: what Go's reader takes.
-const MAX_EXTENSION: u64 = 1 << 20;
+pub(super) const PIECE: usize = 64 << 10;
 
 /// The most bytes of a path, as of one that is written.
 const MAX_PATH: usize = 64 << 10;
 
 /// How deep a path may be, as a tree that is exported.
 const MAX_DEPTH: usize = 1024;
-
-/// What is read behind the end of an archive, to see that the gzip around it ends well: more than
-/// any tape's record.
-const MAX_TRAILER: u64 = 1 << 20;
 
 /// Where the reader stands.
 struct State {
@@ -242,11 +288,6 @@ impl State {
     }
 }
 
-/// The unused bytes behind so many.
-const fn padding(size: u64) -> usize {
-    (BLOCK - (size % BLOCK as u64) as usize) % BLOCK
-}
-
 /// The names of a path. A directory may end with a slash, and `.` stands for nothing.
 fn split(path: Bytes, kind: &Kind) -> Result<Vec<Name>> {
     if path.len() > MAX_PATH {
@@ -268,133 +309,4 @@ fn split(path: Bytes, kind: &Kind) -> Result<Vec<Name>> {
         true => Err(Error::malformed(WHAT, "a file has no name")),
         false => Ok(names),
     }
-}
-
-/// What an archive is read from.
-enum Input {
-    /// It is not known yet whether it is compressed.
-    New(Pin<Box<dyn AsyncRead + Send>>),
-    Plain(Pin<Box<dyn AsyncRead + Send>>),
-    Gzip(Decompress<Pin<Box<dyn AsyncRead + Send>>>),
-}
-
-/// How gzip begins, and no archive.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-
-impl Input {
-    /// Reads some bytes, none at the end.
-    async fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        match self {
-            Self::New(reader) | Self::Plain(reader) => reader.read(buf).await,
-            Self::Gzip(reader) => reader.read(buf).await,
-        }
-        .map_err(error)
-    }
-
-    /// Fills a buffer, as far as there are bytes.
-    async fn read_up_to(&mut self, buf: &mut [u8]) -> Result<usize> {
-        let mut len = 0;
-        while len < buf.len() {
-            match self.read(&mut buf[len..]).await? {
-                0 => break,
-                count => len += count,
-            }
-        }
-        Ok(len)
-    }
-
-    async fn fill(&mut self, buf: &mut [u8]) -> Result<()> {
-        match self.read_up_to(buf).await? == buf.len() {
-            true => Ok(()),
-            false => Err(Error::malformed(WHAT, "it is cut off")),
-        }
-    }
-
-    async fn skip(&mut self, mut count: u64) -> Result<()> {
-        let mut buf = [0; 4096];
-        while count > 0 {
-            let piece = count.min(buf.len() as u64) as usize;
-            self.fill(&mut buf[..piece]).await?;
-            count -= piece as u64;
-        }
-        Ok(())
-    }
-
-    /// The next header; `None` at the end of the archive.
-    async fn header(&mut self) -> Result<Option<Header>> {
-        let mut block = [0; BLOCK];
-        if matches!(self, Self::New(_)) {
-            let begun = self.begin(&mut block).await?;
-            self.fill(&mut block[begun..]).await?;
-        } else {
-            self.fill(&mut block).await?;
-        }
-        match Header::parse(&block)? {
-            Some(header) => Ok(Some(header)),
-            None => {
-                // Two such blocks end an archive, and some writers leave it at one.
-                let mut second = [0; BLOCK];
-                let len = self.read_up_to(&mut second).await?;
-                match second.iter().all(|byte| *byte == 0) && [0, BLOCK].contains(&len) {
-                    true => Ok(None),
-                    false => Err(Error::malformed(WHAT, "it goes on behind its end")),
-                }
-            }
-        }
-    }
-
-    /// Sees whether it is compressed, and gives how much it has read.
-    async fn begin(&mut self, block: &mut [u8; BLOCK]) -> Result<usize> {
-        let len = self.read_up_to(&mut block[..GZIP.len()]).await?;
-        let Self::New(reader) =
-            std::mem::replace(self, Self::Plain(Box::pin(futures_util::io::empty())))
-        else {
-            return Ok(len);
-        };
-        if block[..len] == GZIP {
-            *self = Self::Gzip(Decompress::new(reader, &GZIP));
-            return Ok(0);
-        }
-        *self = Self::Plain(reader);
-        Ok(len)
-    }
-
-    /// What is said of the next entry.
-    async fn extension(&mut self, header: &Header) -> Result<Vec<u8>> {
-        if header.size > MAX_EXTENSION {
-            return Err(Error::Limit {
-                what: "bytes of an extended header",
-                limit: MAX_EXTENSION,
-                actual: header.size,
-            });
-        }
-        // No more memory than what comes.
-        let mut said = Vec::new();
-        let mut left = header.size as usize;
-        while left > 0 {
-            let at = said.len();
-            said.resize(at + left.min(PIECE), 0);
-            self.fill(&mut said[at..]).await?;
-            left -= said.len() - at;
-        }
-        self.skip(padding(header.size) as u64).await?;
-        Ok(said)
-    }
-
-    /// Reads what is behind the end, so that gzip is checked to its own.
-    async fn trailer(&mut self) -> Result<()> {
-        let (mut buf, mut read) = ([0; 4096], 0);
-        while read < MAX_TRAILER {
-            match self.read(&mut buf).await? {
-                0 => break,
-                count => read += count as u64,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// An error of a reader, or one of ours that came through one.
-fn error(error: io::Error) -> Error {
-    error.downcast::<Error>().unwrap_or_else(|error| Error::component("reader", error))
 }

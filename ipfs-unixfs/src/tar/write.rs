@@ -15,7 +15,7 @@ use ipfs_traits::{Error, Result, Runtime};
 
 use super::{
     gzip,
-    header::{BLOCK, Header, MAX_OCTAL, NAME_LEN, kind},
+    header::{BLOCK, Header, MAX_OCTAL, NAME_LEN, kind, padding},
     pax,
 };
 use crate::{
@@ -197,7 +197,7 @@ impl Writer {
                 let above = self.entry(&name, &about)?;
                 self.path.truncate(above);
                 self.left = size;
-                self.padding = (BLOCK - (size % BLOCK as u64) as usize) % BLOCK;
+                self.padding = padding(size);
             }
             Item::Data(data) => {
                 let lies = || Error::malformed("UnixFS file", "it has more bytes than it says");
@@ -273,7 +273,7 @@ impl Writer {
             let header = Header { name, kind, mode: 0o644, size, mtime: 0, target: Vec::new() };
             self.put(&header.encode());
             self.put(&records);
-            self.put(&[0; BLOCK][..(BLOCK - records.len() % BLOCK) % BLOCK]);
+            self.put(&[0; BLOCK][..padding(size)]);
         }
         let header = Header {
             name: self.path[..self.path.len().min(NAME_LEN)].to_vec(),

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 
 use crate::{
     content::{Desk, chacha20},
-    export::{Watched, directory_of, files_below, put, put_node},
+    export::{Watched, directory_of, file_of, files_below, put, put_node},
     sketch::{Sketch, at, directory, file, link, sketches},
 };
 
@@ -85,7 +85,7 @@ proptest! {
             assert!(!target.exists());
             desk.run(desk.store.put_many(std::slice::from_ref(block))).unwrap();
         }
-        if !fs::symlink_metadata(&target).is_ok() {
+        if fs::symlink_metadata(&target).is_err() {
             write(&desk, &root, &target, RESUME).unwrap();
         }
         tree.assert_is(&Sketch::on_disk(&target), false);
@@ -340,11 +340,11 @@ fn orchard(desk: &Desk) -> Block {
 /// Deletes the `nth` leaf that an export comes to, and gives it.
 fn lose(desk: &Desk, root: &Block, nth: usize) -> Block {
     let items: Vec<_> = desk.run(desk.exporter().tree(root.cid()).collect());
-    let data = items.into_iter().filter_map(|item| match item.unwrap() {
+    let mut data = items.into_iter().filter_map(|item| match item.unwrap() {
         ipfs_unixfs::Item::Data(data) => Some(data),
         _ => None,
     });
-    let block = put(desk, codes::RAW, data.skip(nth).next().unwrap().to_vec());
+    let block = put(desk, codes::RAW, data.nth(nth).unwrap().to_vec());
     desk.run(desk.store.delete_many(&[*block.cid()])).unwrap();
     block
 }
@@ -443,6 +443,28 @@ fn what_a_loss_of_power_cut_off_is_fetched_again() {
     assert_eq!((fs::read(target.join("a")).unwrap(), done.kept), (b"whole".to_vec(), 0));
 }
 
+/// Directories that are whole have their modes, by which not even their owner may enter them. (Whoever
+/// runs this as root will not see it fail.)
+#[test]
+fn directories_that_are_locked_are_entered_again() {
+    let desk = Desk::new();
+    let (folder, target) = target();
+    let locked = directory([("f", file(b"x"))]).with(Some(0o1000), None);
+    let within = directory([("d", locked)]).with(Some(0o200), at(5, None));
+    let tree = directory([("a", within), ("z", file(&[7; 3000]))]);
+    let root = tree.store(&desk);
+    let partial = stopped(&desk, &root, &target, 2);
+    assert_eq!(mode(&partial.join("tree/a")), 0o200);
+    let done = write(&desk, &root, &target, RESUME).unwrap();
+    assert_eq!((done.directories, done.kept), (3, 1));
+    assert_eq!(mode(&target.join("a")), 0o200);
+    assert_eq!(fs::metadata(target.join("a")).unwrap().mtime(), 5);
+    // What cannot be looked into can be removed.
+    let small = file(b"small").store(&desk);
+    write(&desk, &small, &target, Disk { replace: true, ..Disk::default() }).unwrap();
+    assert_eq!(names(folder.path()).len(), 1);
+}
+
 /// Where anyone may write, anyone may put a folder of that name.
 #[test]
 fn what_others_may_have_written_is_not_taken_over() {
@@ -525,6 +547,19 @@ fn two_entries_that_are_one_on_disk_are_refused() {
 
 fn lose_leaf(desk: &Desk, of: &Block) -> Block {
     lose(desk, of, 1)
+}
+
+/// What no other try would mend leaves nothing, wherever it is met.
+#[test]
+fn what_can_never_be_whole_is_not_kept() {
+    let desk = Desk::new();
+    let (folder, target) = target();
+    let leaf = put(&desk, codes::RAW, b"x".to_vec());
+    let lie = file_of(&desk, &[(&leaf, 2)], 2);
+    let root = directory_of(&desk, &[("d", &directory_of(&desk, &[("a", &leaf), ("z", &lie)]))]);
+    let error = write(&desk, &root, &target, RESUME).unwrap_err();
+    assert!(matches!(error.what(), Error::Malformed { .. }), "{error}");
+    assert_eq!(names(folder.path()).len(), 0);
 }
 
 /// Names that are as long as a system takes, and targets that leave no room beside them.

@@ -4,8 +4,9 @@ use std::{io::Write, process::Command};
 
 use flate2::{Compression, write::GzEncoder};
 use futures::{TryStreamExt, io::Cursor};
-use ipfs_traits::{Block, Error, Result, codes};
+use ipfs_traits::{Block, BlockSource, Error, Local, Result, RuntimeExt, codes};
 use ipfs_unixfs::{
+    Attribute, Params,
     data::{Kind, NewData},
     tar::{self, Part, Reader},
 };
@@ -13,8 +14,10 @@ use proptest::prelude::*;
 
 use crate::{
     content::{Desk, chacha20},
-    export::{directory_of, put, put_node},
+    export::{directory_of, files_below, put, put_node},
+    fixtures::reading::load,
     sketch::{Sketch, at, directory, file, link, sketches},
+    support,
 };
 
 fn archive(desk: &Desk, root: &Block, options: &tar::Options) -> Result<Vec<u8>> {
@@ -23,8 +26,12 @@ fn archive(desk: &Desk, root: &Block, options: &tar::Options) -> Result<Vec<u8>>
     Ok(pieces.concat())
 }
 
+fn reader(bytes: Vec<u8>) -> Reader {
+    Reader::new(Cursor::new(bytes))
+}
+
 fn read(bytes: Vec<u8>) -> Result<Vec<Part>> {
-    futures::executor::block_on(Reader::new(Cursor::new(bytes)).try_collect())
+    futures::executor::block_on(reader(bytes).try_collect())
 }
 
 proptest! {
@@ -42,6 +49,29 @@ proptest! {
         let (name, found) = Sketch::of_archive(read(bytes).unwrap());
         prop_assert_eq!(name, root.cid().to_string().into_bytes());
         tree.assert_is(&found, true);
+    }
+
+    /// What an archive is imported as is what it was made of, in whichever order its entries come.
+    #[test]
+    fn archives_are_imported_as_what_they_were(tree in sketches(), zipped: bool) {
+        let desk = Desk::new();
+        let params = Params { mode: Attribute::Kept, mtime: Attribute::Kept, ..Params::default() };
+        let importer = desk.importer(params);
+        let options = tar::Options { gzip: zipped.then_some(1), ..tar::Options::default() };
+        let first = archive(&desk, &tree.store(&desk), &options).unwrap();
+        let root = desk.run(importer.tar(reader(first).strip_root())).unwrap().cid;
+        let block = desk.run(Local(desk.store.clone()).get(&root)).unwrap();
+        // All is said now, so that it stays as it is.
+        let second = archive(&desk, &block, &options).unwrap();
+        let again = desk.run(importer.tar(reader(second.clone()).strip_root())).unwrap().cid;
+        prop_assert_eq!(again, root);
+        let (name, found) = Sketch::of_archive(read(second.clone()).unwrap());
+        prop_assert_eq!(name, root.to_string().into_bytes());
+        // Links have no modes of their own, as in Kubo.
+        tree.assert_is(&found, false);
+        // Without its top taken off, the root is a directory of it.
+        let whole = desk.run(importer.tar(reader(second))).unwrap().cid;
+        prop_assert_eq!(desk.run(desk.exporter().resolve(&whole, [root.to_string()])).unwrap(), root);
     }
 
     /// Another reader sees the same entries.
@@ -155,6 +185,30 @@ fn trees_that_would_escape_make_no_archive() {
     let root =
         directory_of(&desk, &[("a", &directory_of(&desk, &[("x", &outside)])), ("x", &inner)]);
     archive(&desk, &root, &tar::Options::default()).unwrap();
+}
+
+/// The trees that gateways are asked for as archives: one whose name leads out of the root, one whose
+/// name leads about within it. No name is a path here, and neither is written anywhere.
+#[test]
+fn trees_of_the_tests_of_gateways_make_no_archive() {
+    for (place, root) in [
+        ("inside", "bafybeibfevfxlvxp5vxobr5oapczpf7resxnleb7tkqmdorc4gl5cdva3y"),
+        ("outside", "bafybeicaj7kvxpcv4neaqzwhrqqmdstu4dhrwfpknrgebq6nzcecfucvyu"),
+    ] {
+        let desk = Desk::new();
+        let car = format!("unixfs/export/gwc__path_gateway_tar__{place}-root.car");
+        load(&desk, &support::bytes(&car));
+        let root = desk.run(Local(desk.store.clone()).get(&root.parse().unwrap())).unwrap();
+        let error = archive(&desk, &root, &tar::Options::default()).unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a/b");
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        let error = desk.run(desk.exporter().write(root.cid(), &target)).unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error}");
+        desk.run(desk.runtime.sleep(std::time::Duration::from_secs(1)));
+        assert_eq!(files_below(folder.path()).len(), 2, "nothing but the two folders");
+    }
 }
 
 #[test]
@@ -303,4 +357,38 @@ fn gzip_is_taken_off_as_it_is_read() {
     });
     assert_eq!(total, size);
     assert!(held < 4 << 20, "{held} bytes held");
+}
+
+/// An archive as it comes when files were added to it later: children first, and a directory last.
+#[test]
+fn entries_come_in_any_order() {
+    let desk = Desk::new();
+    let import = |entries: &[(u8, &[u8], &[u8], u64)]| {
+        desk.run(desk.importer(Params::default()).tar(reader(made(entries)))).map(|done| done.cid)
+    };
+    let ordered = import(&[(b'5', b"a/", b"", 0), (b'0', b"a/b", b"hi", 2), (b'0', b"c", b"x", 1)]);
+    let other = import(&[(b'0', b"c", b"x", 1), (b'0', b"./a/b", b"hi", 2), (b'5', b"a", b"", 0)]);
+    assert_eq!(ordered.unwrap(), other.unwrap());
+    let twice = import(&[(b'0', b"c", b"x", 1), (b'0', b"c", b"y", 1)]);
+    assert!(matches!(twice, Err(Error::Invalid { .. })), "{twice:?}");
+    let below_a_link = import(&[(b'2', b"l", b"", 0), (b'0', b"l/x", b"y", 1)]);
+    assert!(matches!(below_a_link, Err(Error::Invalid { .. })), "{below_a_link:?}");
+}
+
+#[test]
+fn what_is_wrong_with_an_archive_is_what_an_import_says() {
+    let desk = Desk::new();
+    let import = |archive: Reader| {
+        desk.run(desk.importer(Params::default()).tar(archive)).map(|done| done.cid)
+    };
+    let whole = made(&[(b'0', b"a", &[7; 5000], 5000), (b'0', b"b", b"x", 1)]);
+    for cut in [600, 3000, 5632, 5700] {
+        let cut_off = import(reader(whole[..cut].to_vec()));
+        assert!(matches!(&cut_off, Err(Error::Malformed { .. })), "{cut}: {cut_off:?}");
+    }
+    let roots = import(reader(whole.clone()).strip_root());
+    assert!(matches!(roots, Err(Error::Malformed { .. })), "{roots:?}");
+    let file = made(&[(b'0', b"a", b"only", 4)]);
+    let alone = import(reader(file).strip_root()).unwrap();
+    assert_eq!(alone, desk.import_bytes(b"only".to_vec(), Params::default()).cid);
 }

@@ -164,16 +164,33 @@ impl Place {
             (Some(Kind::File(_) | Kind::Symlink), Some(Kind::File(_) | Kind::Symlink)) => {
                 folder.rename(tree, &self.parent, &self.name)
             }
-            _ if folder.exchange(tree, &self.parent, &self.name)? => Ok(()),
-            _ => {
-                self.parent.rename(&self.name, folder, OLD.as_ref())?;
-                let renamed = folder.rename_new(tree, &self.parent, &self.name);
-                if renamed.is_err() {
-                    folder.rename_new(OLD.as_ref(), &self.parent, &self.name)?;
+            (Some(Kind::Directory), _) => {
+                let swapped = self.swap(folder);
+                match &swapped {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        // A directory moves only if it may be written to. It goes away anyway.
+                        self.parent.enter_locked(&self.name)?.set_mode(0o700)?;
+                        self.swap(folder)
+                    }
+                    _ => swapped,
                 }
-                renamed
             }
+            _ => self.swap(folder),
         }
+    }
+
+    /// Puts what was written in the place of the target, and the target into the folder.
+    fn swap(&self, folder: &Dir) -> io::Result<()> {
+        let (tree, old) = (Self::root(), OsStr::new(OLD));
+        if folder.exchange(tree, &self.parent, &self.name)? {
+            return Ok(());
+        }
+        self.parent.rename(&self.name, folder, old)?;
+        let renamed = folder.rename_new(tree, &self.parent, &self.name);
+        if renamed.is_err() {
+            folder.rename_new(old, &self.parent, &self.name)?;
+        }
+        renamed
     }
 }
 
