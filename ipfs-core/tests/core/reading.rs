@@ -3,7 +3,7 @@
 use futures::{AsyncReadExt, TryStreamExt};
 use ipfs_core::{
     Block, Blockstore, Cid, Error, Ipld, Node, Path, codes,
-    unixfs::{Item, Resolution, Symlinks},
+    unixfs::{Item, LinksOnPath, Resolution},
 };
 
 use crate::content;
@@ -73,14 +73,14 @@ async fn symbolic_links_are_followed_only_where_it_is_said() {
     let link = files.resolve(&path).await.unwrap();
     let small = files.resolve(format!("{tree}/small.txt")).await.unwrap();
     let found = |symlinks| files.resolve_with(&path, symlinks);
-    assert_eq!(found(Symlinks::Report).await.unwrap(), Resolution::Found(link));
-    assert_eq!(found(Symlinks::Follow).await.unwrap(), Resolution::Found(small));
+    assert_eq!(found(LinksOnPath::Report).await.unwrap(), Resolution::Found(link));
+    assert_eq!(found(LinksOnPath::Follow).await.unwrap(), Resolution::Found(small));
     assert!(matches!(files.open(&path).await, Err(Error::WrongKind { .. })));
     let within = files.resolve(format!("{path}/x")).await;
     assert!(matches!(within, Err(Error::WrongKind { found: "a symbolic link", .. })));
     // Below the folder itself it would lead out.
     let folder = files.resolve(format!("{tree}/a")).await.unwrap();
-    let out = files.resolve_with(format!("{folder}/link"), Symlinks::Follow).await.unwrap();
+    let out = files.resolve_with(format!("{folder}/link"), LinksOnPath::Follow).await.unwrap();
     assert!(matches!(out, Resolution::Symlink { cid, .. } if cid == link));
 }
 

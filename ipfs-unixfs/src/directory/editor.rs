@@ -36,7 +36,7 @@ use crate::{Name, Node, Params, attributes::Attributes, child::stored, data::Mti
 /// let written = directory.write(&store).await?;
 /// assert_eq!(
 ///     written.cid.to_string(),
-///     "bafybeihgnfm6a6g2kcj75cndwtyb2oqd3oovm4o6yxsyfv6pgrnqnqeyna",
+///     "bafybeifvbzj3rk2unsdhbq6wisbcblekwf2pjpgjmppv6ejplsyyhdn4ym",
 /// );
 /// # Ok::<(), ipfs_traits::Error>(())
 /// # }).unwrap().unwrap();

@@ -9,7 +9,7 @@ use ipfs_traits::{
     memory::MemoryStore,
 };
 use ipfs_unixfs::{
-    Exporter, StatKind, LinksOnPath, Walk, WalkOptions,
+    Exporter, LinksOnPath, StatKind, Walk, WalkOptions,
     dagpb::{self, DagPb, Link},
     data::{Kind, Mtime, NewData},
 };

@@ -124,7 +124,7 @@ impl Desk {
 /// What the tree should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Model {
-    Dir { mode: Option<u32>, mtime: Option<Mtime>, entries: BTreeMap<String, Model> },
+    Dir { mode: Option<u32>, mtime: Option<Mtime>, entries: BTreeMap<String, Self> },
     File(Target),
 }
 
