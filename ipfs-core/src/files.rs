@@ -1,5 +1,7 @@
 //! Files and directories.
 
+mod patch;
+
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use ipfs_unixfs::{
     tar::{self, Archive},
 };
 
+pub use self::patch::Patched;
 use crate::{
     Hold, IntoPath, Namespace, Node, NodeSource, Path,
     node::{References, Writer},

@@ -91,7 +91,7 @@ pub use self::{
     builder::Builder,
     codec::{Cbor, Json, Raw, standard_codecs},
     dag::{Dag, ImportedCar, Resolved},
-    files::{Added, Adding, UnixFs},
+    files::{Added, Adding, Patched, UnixFs},
     hold::Hold,
     node::Node,
     path::{IntoPath, Namespace, Path},
