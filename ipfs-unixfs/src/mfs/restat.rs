@@ -15,7 +15,7 @@ use crate::{
 pub(super) type Restat<'a> = &'a (dyn Fn(&mut Option<u32>, &mut Option<Mtime>) + Send + Sync);
 
 /// The root of a file or a symbolic link, with another mode or time. A raw leaf becomes a file of
-/// dag-pb, which has room for them.
+/// dag-pb under a CIDv0, which has room for them.
 pub(super) fn restat(
     block: &Block,
     old: Target,
@@ -43,7 +43,11 @@ pub(super) fn restat(
     let bytes = Bytes::from(dagpb::encode(links, Some(&new.encode())));
     let below = old.dag_size.saturating_sub(block.len() as u64);
     let below = if block.cid().codec() == codes::RAW { 0 } else { below };
-    let sealer = Sealer::nodes(params, hashes).like(block.cid())?;
+    let sealer = match block.cid().codec() {
+        // As in Kubo, whatever the version around it.
+        codes::RAW => Sealer::nodes(&Params::unixfs_v0_2015(), hashes),
+        _ => Sealer::nodes(params, hashes).like(block.cid())?,
+    };
     let (block, child) = sealer.seal(bytes, 0, below)?;
     Ok((block, child.into()))
 }
