@@ -164,7 +164,7 @@ impl Mfs {
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`] when the directory has such an entry; [`Error::Invalid`] for a directory
+    /// [`Error::Exists`] when the directory that it goes into has an entry of that name; [`Error::Invalid`] for a directory
     /// that would go below itself, and for the root; otherwise as [`stat`](Self::stat).
     pub async fn mv(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<()> {
         let (from, to) = (Path::parse(from.as_ref())?, Path::parse(to.as_ref())?);
@@ -174,10 +174,10 @@ impl Mfs {
             let Some(source) = state.walk(loads, from_above)? else {
                 return Ok(None);
             };
-            let Some((dir, name)) = state.destination(loads, &to, from_name)? else {
+            let Some(to) = state.destination(loads, &to, from_name)? else {
                 return Ok(None);
             };
-            state.rename(loads, (source, from_name), (dir, &name), &to)
+            state.rename(loads, (source, from_name), &to)
         })
         .await
     }
@@ -299,6 +299,14 @@ impl Mfs {
     }
 }
 
+/// Where something goes that is moved.
+struct Destination {
+    dir: DirId,
+    name: Name,
+    /// The path, if what was named is the directory: then nothing is replaced.
+    within: Option<String>,
+}
+
 impl State {
     /// A new directory, which gets CIDs as the root does.
     pub(super) fn new_directory(&mut self) -> Result<Directory> {
@@ -340,16 +348,20 @@ impl State {
         loads: &mut Loads,
         to: &Path,
         name: &Name,
-    ) -> Result<Option<(DirId, Name)>> {
+    ) -> Result<Option<Destination>> {
+        let within = |dir| {
+            let path = to.clone().join(name.clone()).to_string();
+            Destination { dir, name: name.clone(), within: Some(path) }
+        };
         let Ok((above, last)) = to.split() else {
-            return Ok(Some((self.root(), name.clone())));
+            return Ok(Some(within(self.root())));
         };
         let Some(dir) = self.walk(loads, above)? else {
             return Ok(None);
         };
         Ok(self.entry(loads, dir, last)?.map(|entry| match entry {
-            Found::Dir(into) => (into, name.clone()),
-            _ => (dir, last.clone()),
+            Found::Dir(into) => within(into),
+            _ => Destination { dir, name: last.clone(), within: None },
         }))
     }
 
@@ -358,9 +370,10 @@ impl State {
         &mut self,
         loads: &mut Loads,
         from: (DirId, &Name),
-        to: (DirId, &Name),
-        path: &Path,
+        to: &Destination,
     ) -> Result<Option<()>> {
+        let within = &to.within;
+        let to = (to.dir, &to.name);
         let Some(moved) = self.entry(loads, from.0, from.1)? else {
             return Ok(None);
         };
@@ -372,12 +385,10 @@ impl State {
             _ if from == to => return Ok(Some(())),
             _ => {}
         }
-        match self.entry(loads, to.0, to.1)? {
-            None => return Ok(None),
-            Some(Found::Dir(_)) => {
-                return Err(Error::Exists(path.clone().join(to.1.clone()).to_string()));
-            }
-            Some(_) => {}
+        match (self.entry(loads, to.0, to.1)?, within) {
+            (None, _) => return Ok(None),
+            (Some(Found::Nothing), _) | (Some(_), None) => {}
+            (Some(_), Some(path)) => return Err(Error::Exists(path.clone())),
         }
         // Both steps are tried on copies, which are cheap, so that they happen both or none.
         let Some(target) = self.content(from.0)?.get(loads, from.1)?.flatten() else {

@@ -17,7 +17,7 @@ use ipfs_traits::{
 };
 use ipfs_unixfs::{
     Params, StatKind,
-    mfs::{Mfs, Options, Parts},
+    mfs::{FileOptions, Mfs, Options, Parts},
 };
 
 /// A store that forgets in a crash what was not flushed.
@@ -133,6 +133,10 @@ fn errors_say_what_is_wrong() {
         assert!(matches!(mfs.rm("/", true).await, Err(Error::Invalid { .. })));
         assert!(matches!(mfs.mv("/a", "/a/b/c").await, Err(Error::Invalid { .. })));
         assert!(matches!(mfs.mv("/", "/a").await, Err(Error::Invalid { .. })));
+        mfs.write("/b", 0, "one", FileOptions::write()).await.unwrap();
+        mfs.write("/a/b/b", 0, "another", FileOptions::write()).await.unwrap();
+        let moved = mfs.mv("/b", "/a/b").await;
+        assert!(matches!(moved, Err(Error::Exists(path)) if path == "/a/b/b"));
         assert!(matches!(mfs.stat("/a/../b").await, Err(Error::Invalid { .. })));
         let absent = Block::of(codes::RAW, codes::SHA2_256, "absent", &HashTable::standard());
         let absent = *absent.unwrap().cid();

@@ -191,10 +191,8 @@ fn mv(model: &mut Model, from: &str, to: &str) -> bool {
         return false;
     };
     let name = from.rsplit('/').next().unwrap();
-    let to = match model.at(to) {
-        Some(Model::Dir { .. }) => format!("{to}/{name}"),
-        _ => to.to_owned(),
-    };
+    let within = matches!(model.at(to), Some(Model::Dir { .. }));
+    let to = if within { format!("{to}/{name}") } else { to.to_owned() };
     let is_dir = matches!(moved, Model::Dir { .. });
     if is_dir && to.starts_with(&format!("{from}/")) {
         return false;
@@ -202,6 +200,7 @@ fn mv(model: &mut Model, from: &str, to: &str) -> bool {
     match model.at(&to) {
         _ if to == from => return true,
         Some(Model::Dir { .. }) => return false,
+        Some(_) if within => return false,
         _ => {}
     }
     let Some((entries, name)) = model.above(&to) else {
