@@ -40,7 +40,7 @@ pub use self::entries::{NewContent, NewEntry};
 use self::{
     entries::Entries,
     keep::{Blocks, Keep},
-    runs::{FromBytes, FromReader},
+    runs::{FromBytes, FromReader, Runs},
 };
 use crate::{
     Params,
@@ -144,9 +144,7 @@ impl Importer {
     /// Imports bytes as a file.
     pub fn bytes(&self, bytes: impl Into<Bytes>) -> Import {
         let bytes = bytes.into();
-        self.start(|context| {
-            async move { context.file(FromBytes(bytes), None, Attributes::NONE).await }.boxed()
-        })
+        self.start(|context| async move { context.alone(FromBytes(bytes), None).await }.boxed())
     }
 
     /// Imports what `reader` gives, to its end, as a file.
@@ -163,7 +161,7 @@ impl Importer {
     fn read(&self, origin: Option<Origin>, reader: impl AsyncRead + Send + 'static) -> Import {
         self.start(|context| {
             let runs = FromReader(Box::pin(reader));
-            async move { context.file(runs, origin, Attributes::NONE).await }.boxed()
+            async move { context.alone(runs, origin).await }.boxed()
         })
     }
 
@@ -262,7 +260,6 @@ impl Importer {
             context.params.check_with(&context.hashes)?;
             context.keep.check(&context.params)?;
             let root = work(context.clone()).await?;
-            let root = context.wrap(root).await?;
             Ok(context.imported(&root))
         })
     }
@@ -286,13 +283,21 @@ impl Context {
         }
     }
 
-    /// Makes the root the only entry of a directory, if that is asked for.
-    async fn wrap(&self, root: Child) -> Result<Child> {
-        let Some(name) = self.params.wrap.clone() else {
-            return Ok(root);
+    /// A file that is the whole import.
+    async fn alone(&self, runs: impl Runs, origin: Option<Origin>) -> Result<Child> {
+        let root = self.file(runs, origin, Attributes::NONE).await?;
+        self.wrap(Some(root)).await
+    }
+
+    /// Makes the root the only entry of a directory, if that is asked for. `None` is a root that is
+    /// to be dropped there.
+    async fn wrap(&self, root: Option<Child>) -> Result<Child> {
+        let entries = match (self.params.wrap.clone(), root) {
+            (None, Some(root)) => return Ok(root),
+            (name, root) => name.zip(root).into_iter().collect(),
         };
         let mut blocks = Blocks::default();
-        let root = self.directory(vec![(name, root)], Attributes::NONE, &mut blocks).await?;
+        let root = self.directory(entries, Attributes::NONE, &mut blocks).await?;
         self.put(blocks).await?;
         Ok(root)
     }

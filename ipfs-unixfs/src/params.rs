@@ -63,7 +63,7 @@ pub struct Params {
     /// What becomes of the symbolic links of a disk.
     pub symlinks: Symlinks,
     /// Whether directories are kept that have no entries. One whose entries are empty directories
-    /// has some, and is kept, as in Kubo.
+    /// has some, and is kept, as in Kubo; and so is the root, unless it is [wrapped](Self::wrap).
     pub empty_directories: bool,
     /// Whether entries of a disk are kept whose name begins with a dot, or that Windows hides.
     pub hidden: bool,

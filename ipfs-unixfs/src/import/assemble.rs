@@ -21,7 +21,13 @@ pub(super) struct Assembly<'a> {
     context: &'a Context,
     open: Vec<Open>,
     blocks: Blocks,
-    root: Option<Child>,
+    root: Option<Root>,
+}
+
+enum Root {
+    Kept(Child),
+    /// A directory without entries that is to be dropped, as any other that would be an entry.
+    Dropped,
 }
 
 struct Open {
@@ -57,10 +63,14 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
-    /// The root, when all is stored.
+    /// The root, [wrapped](Context::wrap), when all is stored.
     pub(super) async fn finish(self) -> Result<Child> {
         self.context.put(self.blocks).await?;
-        self.root.ok_or_else(|| Error::invalid("import", "nothing was found"))
+        match self.root {
+            Some(Root::Kept(root)) => self.context.wrap(Some(root)).await,
+            Some(Root::Dropped) => self.context.wrap(None).await,
+            None => Err(Error::invalid("import", "nothing was found")),
+        }
     }
 
     /// The directory that is open has an entry.
@@ -74,7 +84,7 @@ impl<'a> Assembly<'a> {
     fn entry(&mut self, name: Name, child: Child) {
         match self.open.last_mut() {
             Some(open) => open.entries.push((name, child)),
-            None => self.root = Some(child),
+            None => self.root = Some(Root::Kept(child)),
         }
     }
 
@@ -83,9 +93,15 @@ impl<'a> Assembly<'a> {
         let Some(Open { name, attributes, entries, is_empty }) = self.open.pop() else {
             return Ok(());
         };
-        let is_root = self.open.is_empty();
-        if is_empty && !is_root && !self.context.params.empty_directories {
-            return Ok(());
+        let (params, is_root) = (&self.context.params, self.open.is_empty());
+        if is_empty && !params.empty_directories {
+            if !is_root {
+                return Ok(());
+            }
+            if params.wrap.is_some() {
+                self.root = Some(Root::Dropped);
+                return Ok(());
+            }
         }
         let child = self.context.directory(entries, attributes, &mut self.blocks).await?;
         self.entry(name, child);

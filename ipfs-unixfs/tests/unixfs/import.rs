@@ -204,6 +204,14 @@ fn a_tree_counts_what_it_holds_and_follows_its_parameters() {
     // The inner of two goes; the outer one had an entry, and stays.
     let full = import(Params { empty_directories: false, ..Params::default() });
     assert_eq!((full.files, full.directories), (3, 5));
+    // The root stays, too, unless it is an entry.
+    let nothing = tempfile::tempdir().unwrap();
+    for (wrap, directories) in [(None, 1), (Some("root".into()), 1), (Some("root".into()), 2)] {
+        let empty_directories = directories == 2;
+        let params = Params { empty_directories, wrap, ..Params::default() };
+        let imported = desk.run(desk.importer(params).path(nothing.path())).unwrap();
+        assert_eq!(imported.directories, directories);
+    }
     // The same with every number of files at a time.
     assert_eq!(import(Params::default()).cid, visible.cid);
 }
