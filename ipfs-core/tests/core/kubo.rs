@@ -9,6 +9,8 @@ mod fetch;
 #[cfg(unix)]
 mod import;
 #[cfg(unix)]
+mod mfs;
+#[cfg(unix)]
 mod options;
 mod reading;
 #[cfg(unix)]

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use ipfs_core::{
     Cid, Local, Node, TokioRuntime,
     blockstore::FlatStore,
-    unixfs::{Entry, Exporter, Name},
+    unixfs::{Entry, Exporter, Name, Symlinks},
 };
 use serde_json::{Map, Value};
 
@@ -63,17 +63,16 @@ impl Pair {
         let node = Node::builder().offline().spawn().await.unwrap();
         let ours = add(&node, case, input).await;
         node.close().await.unwrap();
-        (ours, self.add(&self.kubo, case, input, &["--only-hash"]))
+        (ours, self.add(&self.kubo.copy(), case, input))
     }
 
     /// Adds to a Kubo.
-    fn add(&self, kubo: &Kubo, case: &Case, input: &Path, more: &[&str]) -> Cid {
+    fn add(&self, kubo: &Kubo, case: &Case, input: &Path) -> Cid {
         let mut told = self.profiles[case.profile].as_object().unwrap().clone();
         told.extend(case.config.iter().map(|(key, value)| (key.to_string(), value.clone())));
         kubo.tell_of_imports(&told);
         let arguments = case.arguments(input);
-        let arguments = arguments.iter().map(String::as_str).chain(more.iter().copied());
-        kubo.run(&arguments.collect::<Vec<_>>()).parse().unwrap()
+        kubo.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).parse().unwrap()
     }
 
     /// Each writes what the other has added, as it was.
@@ -86,14 +85,20 @@ impl Pair {
         kubo.run(&["get", "--offline", &cid.to_string(), "-o", text(&ours)]);
 
         let kubo = self.kubo.copy();
-        let cid = self.add(&kubo, case, input, &[]);
+        let cid = self.add(&kubo, case, input);
         let node = opened(&kubo).await;
         node.unixfs().write(cid, &theirs).await.unwrap();
         node.close().await.unwrap();
-        let source = trees::taken(trees::read(input), &case.params);
-        for (who, out) in [("Kubo, of ours", ours), ("ours, of Kubo's", theirs)] {
-            if let Some(difference) = trees::difference(&source, &trees::read(&out)) {
-                panic!("{case}: the source and what was written by {who} differ: {difference}");
+        let [ours, theirs] = [ours, theirs].map(|at| trees::read(&at, Symlinks::Kept));
+        let written = ("what was written by Kubo, of ours", &ours);
+        // What rules leave out is for the CID to say.
+        let source = match case.params.ignore[..] {
+            [] => trees::taken(input, &case.params),
+            _ => ours.clone(),
+        };
+        for (who, tree) in [written, ("what was written by ours, of Kubo's", &theirs)] {
+            if let Some(difference) = trees::difference(&source, tree) {
+                panic!("{case}: the source and {who} differ: {difference}");
             }
         }
     }
@@ -112,7 +117,7 @@ impl Pair {
         }
         let case = grown;
         let kubo = self.kubo.copy();
-        let kubos = self.add(&kubo, &case, input, &[]);
+        let kubos = self.add(&kubo, &case, input);
         let theirs = opened(&kubo).await;
         let node = Node::builder().offline().spawn().await.unwrap();
         let ours = add(&node, &case, input).await;

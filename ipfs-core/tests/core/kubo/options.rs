@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fmt, path::Path};
 use cid::Version;
 use ipfs_core::{
     codes,
-    unixfs::{Chunker, Params},
+    unixfs::{Attribute, Chunker, Layout, Params, Sharding, Symlinks, data::Mtime},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::numbers::Numbers;
 
@@ -35,7 +35,19 @@ const OPTIONS: &[Row] = &[
         case.params = Params::unixfs_v0_2015();
         case.profile = "unixfs-v0-2015";
     }),
-    ("fixed chunks", 2, |n, case| case.chunker(fixed(n))),
+    ("chunks", 2, |n, case| {
+        let spelled = match n.below(4) {
+            0 => rabin(n),
+            1 => "buzhash".into(),
+            _ => format!("size-{}", fixed(n)),
+        };
+        case.params.chunker = spelled.parse().unwrap();
+        case.flag("chunker", spelled);
+    }),
+    ("trickle", 3, |_, case| {
+        case.params.layout = Layout::Trickle;
+        case.flag("trickle", true);
+    }),
     ("max links", 2, |n, case| {
         case.params.max_links = n.one(&[2, 3, 4, 7, 174, 1024]);
         case.flag("max-file-links", case.params.max_links);
@@ -60,6 +72,82 @@ const OPTIONS: &[Row] = &[
         case.params.hidden = true;
         case.flag("hidden", true);
     }),
+    ("estimation", 3, |n, case| {
+        let (name, sharding) = n.one(&[
+            ("links", Sharding::ByLinks(256 << 10)),
+            ("block", Sharding::ByBlock(256 << 10)),
+            ("disabled", Sharding::Never),
+        ]);
+        case.params.sharding = sharding;
+        case.config.insert("UnixFSHAMTDirectorySizeEstimation", json!(name));
+    }),
+    ("threshold", 2, |n, case| {
+        let bytes = n.one(&[1, 60, 300, 1000, 4096, 20_000]) + n.within(0, 60);
+        case.params.sharding = match case.params.sharding {
+            Sharding::ByLinks(_) => Sharding::ByLinks(bytes),
+            Sharding::ByBlock(_) => Sharding::ByBlock(bytes),
+            other => other,
+        };
+        case.config.insert("UnixFSHAMTDirectorySizeThreshold", json!(format!("{bytes}B")));
+    }),
+    ("max links of a directory", 4, |n, case| {
+        let most = n.one(&[1, 2, 3, 10, 100, 600]);
+        case.params.max_directory_links = Some(most);
+        case.flag("max-directory-links", most);
+    }),
+    ("fanout", 3, |n, case| {
+        case.params.fanout = 8 << n.below(8);
+        case.flag("max-hamt-fanout", case.params.fanout);
+    }),
+    ("inline", 4, |n, case| {
+        let most = n.one(&[1, 4, 10, 32, 40, 63, 64]);
+        case.params.inline = Some(most);
+        case.flag("inline", true);
+        case.flag("inline-limit", most);
+    }),
+    ("mode", 6, |n, case| {
+        case.with_attributes();
+        case.params.mode = match n.below(2) {
+            0 => Attribute::Kept,
+            // Of the bits above these it takes none, though it keeps those that it finds.
+            _ => Attribute::Set(n.one(&[0o700, 0o644, 0o755, 0o777])),
+        };
+        match case.params.mode {
+            Attribute::Set(mode) => case.flag("mode", mode),
+            _ => case.flag("preserve-mode", true),
+        }
+    }),
+    ("mtime", 6, |n, case| {
+        case.with_attributes();
+        if n.coin() {
+            case.params.mtime = Attribute::Kept;
+            return case.flag("preserve-mtime", true);
+        }
+        let seconds = n.one(&[1, -1, 1_700_000_000, -2_000_000_000, 1 << 33]);
+        let nanos = n.one(&[0, 1, 999_999_999]);
+        let stated = (nanos != 0).then_some(nanos);
+        case.params.mtime = Attribute::Set(Mtime { seconds, nanos: stated });
+        case.flag("mtime", seconds);
+        case.flag("mtime-nsecs", nanos);
+    }),
+    ("symbolic links followed", 4, |_, case| {
+        case.params.symlinks = Symlinks::Followed;
+        case.flag("dereference-symlinks", true);
+    }),
+    ("no empty directories", 4, |_, case| {
+        case.params.empty_directories = false;
+        case.flag("empty-dirs", false);
+    }),
+    ("ignore", 4, |n, case| {
+        let rule = n.one(&["wide", "file *", "d", "*a*", "same", "target", "[0-9]*", "_"]);
+        case.params.ignore = vec![rule.into()];
+        case.flag("ignore", rule);
+    }),
+    ("wrap", 4, |_, case| {
+        // What a tree is called on disk.
+        case.params.wrap = Some("input".into());
+        case.flag("wrap-with-directory", true);
+    }),
 ];
 
 /// The names that both have for hash functions.
@@ -82,14 +170,24 @@ const HASHES: &[(&str, u64)] = &[
 ];
 
 /// Any size, small ones before others, up to what Kubo takes.
-fn fixed(n: &mut Numbers) -> Chunker {
-    let size = match n.below(4) {
-        0 => 1 + n.below(64) as usize,
-        1 => 65 + n.below(4000) as usize,
+fn fixed(n: &mut Numbers) -> usize {
+    match n.below(4) {
+        0 => n.within(1, 64),
+        1 => n.within(65, 4000),
         2 => n.one(&[4096, 65_536, 262_144]),
         _ => n.one(&[1 << 20, Chunker::MAX_SIZE - 1, Chunker::MAX_SIZE]),
-    };
-    Chunker::fixed(size).unwrap()
+    }
+}
+
+/// All spellings. An average under 48 is an error of ours.
+fn rabin(n: &mut Numbers) -> String {
+    let (min, by) = (n.within(16, 5000), n.within(1, 9000));
+    match n.below(4) {
+        0 => "rabin".into(),
+        1 => format!("rabin-{}", n.within(48, 300_000)),
+        2 => format!("rabin-{min}-{}-{}", min + by, min + by + n.within(1, 9000)),
+        _ => format!("rabin-min:{min}-avg:{}-max:{}", min + by, min + 2 * by),
+    }
 }
 
 impl Numbers {
@@ -136,15 +234,14 @@ impl Case {
         self.flags.insert(name, value.to_string());
     }
 
-    fn chunker(&mut self, chunker: Chunker) {
-        let Chunker::Fixed(size) = chunker else { unreachable!() };
-        self.flag("chunker", format!("size-{size}"));
-        self.params.chunker = chunker;
-    }
-
     fn raw_leaves(&mut self, raw: bool) {
         self.params.raw_leaves = raw;
         self.flag("raw-leaves", raw);
+    }
+
+    /// Modes and times have no room in raw leaves, and Kubo wants that said.
+    fn with_attributes(&mut self) {
+        self.raw_leaves(false);
     }
 
     fn version(&mut self, one: bool) {

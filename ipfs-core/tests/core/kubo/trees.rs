@@ -2,12 +2,12 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs, iter,
     os::unix::{ffi::OsStrExt, fs::symlink},
     path::{Path, PathBuf},
 };
 
-use ipfs_core::unixfs::{Chunker, Params};
+use ipfs_core::unixfs::{Chunker, Params, Symlinks};
 
 use crate::{content, numbers::Numbers};
 
@@ -140,12 +140,17 @@ impl Grower {
 
     fn links(&mut self, at: &Path) {
         self.file(&at.join("target"), 30);
-        for (name, target) in [("to a file", "target"), ("to a directory", ".")] {
+        fs::create_dir_all(at.join("another/one")).unwrap();
+        self.file(&at.join("another/file"), 30);
+        let followed = self.params.symlinks == Symlinks::Followed;
+        let directory = if followed { "another" } else { "." };
+        for (name, target) in [("to a file", "target"), ("to a directory", directory)] {
             // It may be there from another part of the same kind.
             drop(fs::remove_file(at.join(name)));
             symlink(target, at.join(name)).unwrap();
         }
-        if self.numbers.coin() {
+        // One that leads nowhere can not be followed.
+        if !followed && self.numbers.coin() {
             let target: Vec<u8> = (0..30).map(|_| self.byte_of_a_name()).collect();
             drop(fs::remove_file(at.join("to nowhere")));
             symlink(OsStr::from_bytes(&target), at.join("to nowhere")).unwrap();
@@ -186,7 +191,8 @@ const ODD_NAMES: &[&str] = &[
 fn chunk(chunker: &Chunker) -> usize {
     match *chunker {
         Chunker::Fixed(size) => size,
-        _ => unreachable!(),
+        Chunker::Rabin { avg, .. } => avg,
+        _ => 200_000,
     }
 }
 
@@ -194,12 +200,15 @@ fn chunk(chunker: &Chunker) -> usize {
 type Found = (u8, Vec<u8>);
 
 /// All that is below a path and at it, by path, names in bytes.
-pub(super) fn read(at: &Path) -> Vec<(PathBuf, Found)> {
+pub(super) fn read(at: &Path, links: Symlinks) -> Vec<(PathBuf, Found)> {
     let mut all = Vec::new();
     let mut pending = vec![PathBuf::new()];
     while let Some(path) = pending.pop() {
         let whole = if path == Path::new("") { at.to_owned() } else { at.join(&path) };
-        let kind = fs::symlink_metadata(&whole).unwrap().file_type();
+        let kind = match links {
+            Symlinks::Followed => fs::metadata(&whole).unwrap().file_type(),
+            _ => fs::symlink_metadata(&whole).unwrap().file_type(),
+        };
         let found = if kind.is_dir() {
             let entries = fs::read_dir(&whole).unwrap();
             pending.extend(entries.map(|entry| path.join(entry.unwrap().file_name())));
@@ -215,8 +224,9 @@ pub(super) fn read(at: &Path) -> Vec<(PathBuf, Found)> {
     all
 }
 
-/// Of what was found on disk, what an import with these parameters takes.
-pub(super) fn taken(all: Vec<(PathBuf, Found)>, params: &Params) -> Vec<(PathBuf, Found)> {
+/// Of what is on disk, what an import with these parameters takes, whose rules leave out nothing.
+pub(super) fn taken(at: &Path, params: &Params) -> Vec<(PathBuf, Found)> {
+    let all = read(at, params.symlinks);
     let is_hidden = |path: &Path| path.iter().any(|name| name.as_bytes().starts_with(b"."));
     let shown: Vec<_> =
         all.into_iter().filter(|(path, _)| params.hidden || !is_hidden(path)).collect();
@@ -224,7 +234,11 @@ pub(super) fn taken(all: Vec<(PathBuf, Found)>, params: &Params) -> Vec<(PathBuf
     let is_kept = |(path, (kind, _)): &&(PathBuf, Found)| {
         *kind != b'd' || params.empty_directories || path == Path::new("") || !is_empty(path)
     };
-    shown.iter().filter(is_kept).cloned().collect()
+    let kept = shown.iter().filter(is_kept).cloned();
+    let Some(name) = &params.wrap else { return kept.collect() };
+    let within = Path::new(OsStr::from_bytes(name));
+    let root = (PathBuf::new(), (b'd', Vec::new()));
+    iter::once(root).chain(kept.map(|(path, found)| (within.join(path), found))).collect()
 }
 
 /// Where two trees begin to differ.
