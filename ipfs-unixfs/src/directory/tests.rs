@@ -304,6 +304,48 @@ fn names_that_are_twice_there_or_empty_are_refused() {
     assert!(matches!(desk.open(block.cid()), Err(Error::Malformed { .. })));
 }
 
+/// A node of a sharded directory whose fanout is not that of the node above it.
+#[test]
+fn fanouts_that_differ_are_refused() {
+    let desk = Desk::new(Params { sharding: Sharding::ByLinks(0), fanout: 8, ..Params::default() });
+    let mut editor = desk.editor();
+    for n in 0..20 {
+        desk.run(editor.insert(n.to_string(), target(n))).unwrap();
+    }
+    let whole = desk.run(editor.write(&desk.store)).unwrap();
+    let block = desk.run(desk.source().get(&whole.cid)).unwrap();
+    let node = crate::dagpb::Node::parse(block.data().clone()).unwrap();
+    let data = crate::data::NewData {
+        content: Some(&[1; 2]),
+        hash_type: Some(0x22),
+        fanout: Some(16),
+        ..crate::data::NewData::of(crate::data::Kind::HamtShard)
+    };
+    let leaf = crate::dagpb::Link { cid: target(0).cid, name: Some(b"0x"), tsize: Some(1) };
+    let other = crate::dagpb::Link { name: Some(b"8x"), ..leaf };
+    let wrong = Bytes::from(crate::dagpb::encode([leaf, other], Some(&data.encode())));
+    let wrong = Block::of(codes::DAG_PB, codes::SHA2_256, wrong, &HashTable::standard()).unwrap();
+    // In the place of every node below the root.
+    let links: Vec<_> = node
+        .links()
+        .map(|link| match link.name {
+            Some([_]) => crate::dagpb::Link { cid: *wrong.cid(), ..link },
+            _ => link,
+        })
+        .collect();
+    let root = Bytes::from(crate::dagpb::encode(links, node.data().as_deref()));
+    let root = Block::of(codes::DAG_PB, codes::SHA2_256, root, &HashTable::standard()).unwrap();
+    desk.run(desk.store.put_many(&[wrong, root.clone()])).unwrap();
+    let mut editor = desk.open(root.cid()).unwrap();
+    let mut refused = 0;
+    for n in 0..20 {
+        let got = desk.run(editor.get(n.to_string()));
+        refused += usize::from(matches!(got, Err(Error::Malformed { what: "HAMT shard", .. })));
+        assert!(!matches!(got, Ok(None)), "{n}");
+    }
+    assert!(refused > 0);
+}
+
 fn child() -> Child {
     Child { cid: target(1).cid, size: 0, tsize: 1 }
 }

@@ -267,8 +267,12 @@ fn trees_that_cannot_be_changed_say_why() {
         assert!(matches!(desk.run(editor.truncate(1)), Err(Error::Malformed { .. })));
     }
     let open = |cid: &Cid| desk.edit(Some(cid), &params).map(drop).unwrap_err();
-    let sizes = desk.dag_pb(&[(leaf, 4)], &file(4, vec![]));
-    assert!(matches!(open(&sizes), Error::Malformed { .. }));
+    for (links, sizes) in [(1, vec![]), (2, vec![4]), (1, vec![4, 4])] {
+        // The sum agrees with what can be paired.
+        let size = 4 * links.min(sizes.len()) as u64;
+        let unpaired = desk.dag_pb(&vec![(leaf, 4); links], &file(size, sizes));
+        assert!(matches!(open(&unpaired), Error::Malformed { .. }));
+    }
     let sum = desk.dag_pb(&[(leaf, 4)], &file(9, vec![4]));
     assert!(matches!(open(&sum), Error::Malformed { .. }));
     let beyond = desk.dag_pb(

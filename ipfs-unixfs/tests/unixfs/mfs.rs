@@ -4,12 +4,15 @@ mod files;
 mod kubo;
 mod model;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use ipfs_traits::{
     Batch, Block, BlockSource, Blockstore, BlockstoreExt, Bytes, Cid, Datastore, Error, HashTable,
     Local, Multihash, Result, VirtualRuntime, async_trait, codes,
@@ -273,6 +276,69 @@ fn one_change_in_a_large_tree_writes_its_way_alone() {
         let written = desk.store.fresh.lock().unwrap().len();
         assert_eq!(written, 2, "its directory, and the root");
     });
+}
+
+/// A store in which something happens while it puts.
+#[derive(Default)]
+struct Meddling {
+    store: MemoryStore,
+    meddle: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+impl fmt::Debug for Meddling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meddling").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Blockstore for Meddling {
+    async fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
+        self.store.get_many(cids).await
+    }
+    async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
+        self.store.sizes(cids).await
+    }
+    async fn put_many(&self, blocks: &[Block]) -> Result<()> {
+        self.store.put_many(blocks).await?;
+        let meddle = self.meddle.lock().unwrap().take();
+        if let Some(meddle) = meddle {
+            meddle.await;
+        }
+        Ok(())
+    }
+    async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
+        self.store.delete_many(cids).await
+    }
+    fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {
+        self.store.list()
+    }
+    async fn flush(&self) -> Result<()> {
+        self.store.flush().await
+    }
+}
+
+#[test]
+fn what_is_changed_during_a_flush_is_in_the_next_one() {
+    let desk = Desk::new(Params::default());
+    let store = Arc::new(Meddling::default());
+    let parts =
+        || Parts { source: Arc::new(Local(store.clone())), store: store.clone(), ..desk.parts() };
+    let mfs = desk.run(Mfs::open(parts(), options(desk.params.clone()))).unwrap();
+    desk.run(async {
+        mfs.mkdir("/a/before", true).await.unwrap();
+        let meddler = mfs.clone();
+        *store.meddle.lock().unwrap() =
+            Some(async move { meddler.mkdir("/a/during", false).await.unwrap() }.boxed());
+        mfs.flush().await.unwrap();
+        assert!(store.meddle.lock().unwrap().is_none());
+        mfs.flush().await.unwrap();
+    });
+    drop(mfs);
+    let again = desk.run(Mfs::open(parts(), options(desk.params.clone()))).unwrap();
+    let listed = desk.run(async { again.list("/a").await.unwrap().try_collect::<Vec<_>>().await });
+    let names: Vec<_> = listed.unwrap().iter().map(|entry| entry.name.to_string()).collect();
+    assert_eq!(names, ["before", "during"]);
 }
 
 #[test]
