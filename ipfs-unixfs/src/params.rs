@@ -132,7 +132,7 @@ pub enum Layout {
     Trickle,
 }
 
-/// When a directory is too large for one block.
+/// When a directory is too large for one block. One without entries never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sharding {

@@ -55,7 +55,10 @@ impl Bounds {
     pub(crate) fn exceeded(&self, size: Size) -> bool {
         let too_long = match self.sharding {
             Sharding::Never => false,
-            Sharding::ByLinks(most) | Sharding::ByBlock(most) => size.bytes > most,
+            // One without entries is one block, however many bytes it has.
+            Sharding::ByLinks(most) | Sharding::ByBlock(most) => {
+                size.bytes > most && size.links > 0
+            }
         };
         too_long || self.max_links.is_some_and(|most| size.links > most)
     }

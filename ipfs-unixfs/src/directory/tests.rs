@@ -304,6 +304,20 @@ fn names_that_are_twice_there_or_empty_are_refused() {
     assert!(matches!(desk.open(block.cid()), Err(Error::Malformed { .. })));
 }
 
+/// However few bytes a block may have.
+#[test]
+fn a_directory_without_entries_is_one_block() {
+    let desk = Desk::new(Params { sharding: Sharding::ByBlock(1), ..Params::default() });
+    let mut editor = desk.editor();
+    let empty = desk.run(editor.write(&desk.store)).unwrap();
+    assert_eq!(empty.dag_size, 4);
+    desk.run(editor.insert("a", target(1))).unwrap();
+    assert_ne!(desk.run(editor.write(&desk.store)).unwrap().dag_size, 4);
+    desk.run(editor.remove("a")).unwrap();
+    assert_eq!(desk.run(editor.write(&desk.store)).unwrap(), empty);
+    assert_eq!(desk.at_once(&BTreeMap::new(), Attributes::NONE), empty);
+}
+
 /// A node of a sharded directory whose fanout is not that of the node above it.
 #[test]
 fn fanouts_that_differ_are_refused() {
