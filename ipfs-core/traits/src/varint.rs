@@ -13,7 +13,16 @@ pub const MAX_LEN: usize = 10;
 ///
 /// [`Error::Malformed`], naming `what`, when the varint is cut off, longer than need be, or beyond
 /// 64 bits.
+#[inline]
 pub fn read<'a>(bytes: &'a [u8], what: &'static str) -> Result<(u64, &'a [u8])> {
+    match *bytes {
+        // Keys and lengths of fields, most of the time.
+        [byte @ ..0x80, ref rest @ ..] => Ok((byte.into(), rest)),
+        _ => read_long(bytes, what),
+    }
+}
+
+fn read_long<'a>(bytes: &'a [u8], what: &'static str) -> Result<(u64, &'a [u8])> {
     decode::u64(bytes).map_err(|error| {
         Error::malformed(
             what,

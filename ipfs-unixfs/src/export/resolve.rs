@@ -110,7 +110,13 @@ enum Place {
     Foreign,
     Symlink(Bytes),
     /// Of other kinds only what is below them matters.
-    Node(Block),
+    Node(Block, Option<Outlined>),
+}
+
+/// A node that says what it is in UnixFS, and whose links were not parsed yet.
+struct Outlined {
+    node: Outline,
+    data: Data,
 }
 
 impl Path<'_> {
@@ -127,7 +133,7 @@ impl Path<'_> {
                     return Ok(Resolution::Symlink { cid: at, target, rest: self.rest() });
                 }
                 Place::Symlink(_) => {}
-                Place::Node(block) => match self.steps.pop_front() {
+                Place::Node(block, outlined) => match self.steps.pop_front() {
                     None => return Ok(Resolution::Found(at)),
                     Some(Step::Up) => {
                         if !self.go_up(&block)?
@@ -138,7 +144,7 @@ impl Path<'_> {
                     }
                     Some(Step::Name(name)) => {
                         self.passed.push(name.clone());
-                        self.way.push(self.child(block, &name).await?);
+                        self.way.push(self.child(block, outlined, &name).await?);
                     }
                 },
             }
@@ -163,11 +169,11 @@ impl Path<'_> {
             return Ok(Place::Foreign);
         }
         let block = self.source.get(&cid).await?;
-        match kind(&block)? {
-            Some(data) if data.kind() == Kind::Symlink => {
+        match Outlined::of(&block)? {
+            Some(Outlined { data, .. }) if data.kind() == Kind::Symlink => {
                 Ok(Place::Symlink(data.content().unwrap_or_default()))
             }
-            _ => Ok(Place::Node(block)),
+            outlined => Ok(Place::Node(block, outlined)),
         }
     }
 
@@ -213,22 +219,25 @@ impl Path<'_> {
 
     /// The entry of this name in a directory. Of a sharded one a block a level is read, those on the
     /// way of the name's hash.
-    async fn child(&self, mut block: Block, name: &[u8]) -> Result<Cid> {
+    async fn child(&self, block: Block, outlined: Option<Outlined>, name: &[u8]) -> Result<Cid> {
         let directory = self.at();
         let missing = || Error::NoEntry {
             name: String::from_utf8_lossy(name).into(),
             within: Box::new(directory),
         };
-        let is_shard = |data: Data| data.kind() == Kind::HamtShard;
-        if !kind(&block)?.is_some_and(is_shard) {
+        let Some(mut shard) = outlined.filter(|it| it.data.kind() == Kind::HamtShard) else {
             return by_name(&block, name)?.ok_or_else(missing);
-        }
+        };
         let mut hash = NameHash::of(name);
         loop {
-            match look_up(block.into_data(), &mut hash)?.ok_or_else(missing)? {
+            match look_up(&shard.node, &shard.data, &mut hash)?.ok_or_else(missing)? {
                 Slot::Entry(link) if link.name == *name => return Ok(link.cid),
                 Slot::Entry(_) => return Err(missing()),
-                Slot::Shard { cid, .. } => block = self.source.get(&cid).await?,
+                Slot::Shard { cid, .. } => {
+                    let block = self.source.get(&cid).await?;
+                    let none = || Error::malformed("HAMT shard", "it has no UnixFS data");
+                    shard = Outlined::parse(block.into_data())?.ok_or_else(none)?;
+                }
             }
         }
     }
@@ -244,19 +253,26 @@ impl Path<'_> {
     }
 }
 
-/// The UnixFS message of a block, if it has one.
-fn kind(block: &Block) -> Result<Option<Data>> {
-    if block.cid().codec() != codes::DAG_PB {
-        return Ok(None);
+impl Outlined {
+    /// Of a block; `None` for what is no dag-pb, or has no UnixFS in it.
+    fn of(block: &Block) -> Result<Option<Self>> {
+        match block.cid().codec() {
+            codes::DAG_PB => Self::parse(block.data().clone()),
+            _ => Ok(None),
+        }
     }
-    let data = Outline::parse(block.data().clone())?.data();
-    Ok(data.and_then(|data| Data::parse(data).ok()))
+
+    fn parse(bytes: Bytes) -> Result<Option<Self>> {
+        let node = Outline::parse(bytes)?;
+        let data = node.data().and_then(|data| Data::parse(data).ok());
+        Ok(data.map(|data| Self { node, data }))
+    }
 }
 
 /// The entry of a directory in one block. What is dag-pb and no UnixFS is a directory here, as it is
 /// to Kubo: old tools put such nodes together with names and data of their own.
 fn by_name(block: &Block, name: &[u8]) -> Result<Option<Cid>> {
-    let is_unixfs = block.cid().codec() != codes::DAG_PB || kind(block)?.is_some();
+    let is_unixfs = block.cid().codec() != codes::DAG_PB || Outlined::of(block)?.is_some();
     let directory = match is_unixfs {
         true => Node::parse(block)?.into_directory()?,
         false => DirectoryNode::by_names(dagpb::Node::parse(block.data().clone())?),

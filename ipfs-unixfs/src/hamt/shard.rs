@@ -1,6 +1,5 @@
 //! One block of a sharded directory.
 
-use bytes::Bytes;
 use ipfs_traits::{Cid, Error, Result};
 
 use super::{
@@ -192,15 +191,17 @@ impl Slot {
     }
 }
 
-/// What a way down a sharded directory comes to in the block `bytes`: the slot that `hash` chooses,
-/// if it is taken.
+/// What a way down a sharded directory comes to in a block: the slot that `hash` chooses, if it is
+/// taken. `data` is what the node says.
 ///
 /// Only that slot's link is parsed and checked, so that a look-up costs a block a level and hardly
 /// more.
-pub(crate) fn look_up(bytes: Bytes, hash: &mut NameHash) -> Result<Option<Slot>> {
-    let node = dagpb::Outline::parse(bytes)?;
-    let data = node.data().ok_or_else(|| Error::malformed(WHAT, "it has no UnixFS data"))?;
-    let frame = Frame::parse(&Data::parse(data)?)?;
+pub(crate) fn look_up(
+    node: &dagpb::Outline,
+    data: &Data,
+    hash: &mut NameHash,
+) -> Result<Option<Slot>> {
+    let frame = Frame::parse(data)?;
     frame.check_count(node.len())?;
     let slot = hash.next(frame.shape.bits())?;
     if !frame.bitmap.has(slot) {
