@@ -49,11 +49,11 @@ impl Form {
     fn put(
         &mut self,
         loads: &mut Loads,
-        name: Name,
+        name: &Name,
         target: Target,
     ) -> Result<Option<Option<Target>>> {
         match self {
-            Self::Basic { entries, .. } => Ok(Some(entries.insert(name, target))),
+            Self::Basic { entries, .. } => Ok(Some(entries.insert(name.clone(), target))),
             Self::Sharded { tree, .. } => tree.insert(loads, name, target),
         }
     }
@@ -166,7 +166,7 @@ impl Directory {
         if name.is_empty() {
             return Err(Error::invalid("name of an entry", "it is empty"));
         }
-        let Some(old) = self.form.put(loads, name.clone(), target)? else {
+        let Some(old) = self.form.put(loads, name, target)? else {
             return Ok(None);
         };
         if old == Some(target) {
@@ -220,7 +220,7 @@ impl Directory {
         }
         // The way there is open, so that this cannot fail.
         match old {
-            Some(old) => self.form.put(loads, name.into(), old)?,
+            Some(old) => self.form.put(loads, &name.into(), old)?,
             None => self.form.take(loads, name)?,
         };
         *self.form.size() = before;
@@ -235,7 +235,7 @@ impl Directory {
         };
         let mut tree = Box::new(Tree::new(self.fanout));
         for (name, target) in entries {
-            tree.insert(&mut Loads::default(), name.clone(), *target)?;
+            tree.insert(&mut Loads::default(), name, *target)?;
         }
         let least = size.minus(self.bounds.empty(self.attributes));
         self.form = Form::Sharded { tree, least };
@@ -251,12 +251,12 @@ impl Directory {
         let bounds = self.bounds;
         let mut size = bounds.empty(self.attributes);
         let mut entries = BTreeMap::new();
-        let mut visit = |name: &Name, target: Target| {
+        let mut visit = |name: &[u8], target: Target| {
             size = size.plus(bounds.entry(name, target.cid, target.dag_size));
             if bounds.exceeded(size) {
                 entries.clear();
             } else {
-                entries.insert(name.clone(), target);
+                entries.insert(name.into(), target);
             }
             match bounds.far_exceeded(size) {
                 true => ControlFlow::Break(()),

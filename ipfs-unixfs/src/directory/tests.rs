@@ -304,6 +304,25 @@ fn names_that_are_twice_there_or_empty_are_refused() {
     assert!(matches!(desk.open(block.cid()), Err(Error::Malformed { .. })));
 }
 
+#[test]
+fn many_at_once_are_as_one_after_the_other() {
+    for sharding in [Sharding::Never, Sharding::ByLinks(500)] {
+        let desk = Desk::new(Params { sharding, fanout: 8, ..Params::default() });
+        let (mut one, mut many) = (desk.editor(), desk.editor());
+        // Some names come twice.
+        let entries: Vec<_> = (0..250).map(|n| ((n % 200).to_string(), target(n))).collect();
+        for (name, target) in entries.clone() {
+            desk.run(one.insert(name, target)).unwrap();
+        }
+        desk.run(many.insert("0", target(255))).unwrap();
+        desk.run(many.extend(entries)).unwrap();
+        let written = desk.run(many.write(&desk.store)).unwrap();
+        assert_eq!(written, desk.run(one.write(&desk.store)).unwrap());
+        let refused = desk.run(many.extend([("", target(1))]));
+        assert!(matches!(refused, Err(Error::Invalid { .. })));
+    }
+}
+
 /// However few bytes a block may have.
 #[test]
 fn a_directory_without_entries_is_one_block() {

@@ -13,7 +13,7 @@ use super::{
     shard::{Shape, Shard, Slot},
 };
 use crate::{
-    Name, Node,
+    Node,
     attributes::Attributes,
     child::{Child, Sealer},
     directory::{Loads, Target},
@@ -40,13 +40,43 @@ struct Branch {
 
 #[derive(Clone, Debug)]
 enum Twig {
-    Entry(Name, Target),
-    Stored(Target),
+    Entry(Entry),
+    Stored(Box<Target>),
     Loaded(Box<Branch>),
 }
 
+/// An entry in as little memory as it has in a block.
+#[derive(Clone, Debug)]
+struct Entry {
+    /// The CID, and then the name.
+    bytes: Box<[u8]>,
+    name_at: u8,
+    dag_size: u64,
+}
+
+impl Entry {
+    fn new(name: &[u8], target: Target) -> Self {
+        let len = target.cid.encoded_len();
+        let mut bytes = Vec::with_capacity(len + name.len());
+        target.cid.write_bytes(&mut bytes).expect("writing to memory cannot fail");
+        // A CID has at most some 100 bytes.
+        let name_at = bytes.len() as u8;
+        bytes.extend_from_slice(name);
+        Self { bytes: bytes.into(), name_at, dag_size: target.dag_size }
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.bytes[self.name_at.into()..]
+    }
+
+    fn target(&self) -> Target {
+        let cid = Cid::read_bytes(&self.bytes[..self.name_at.into()]);
+        Target { cid: cid.expect("it was a CID"), dag_size: self.dag_size }
+    }
+}
+
 /// What a visitor says of each entry: whether to go on.
-pub(crate) type Visit<'a> = dyn FnMut(&Name, Target) -> ControlFlow<()> + Send + 'a;
+pub(crate) type Visit<'a> = dyn FnMut(&[u8], Target) -> ControlFlow<()> + Send + 'a;
 
 impl Tree {
     pub(crate) fn new(fanout: usize) -> Self {
@@ -59,10 +89,25 @@ impl Tree {
 
     /// The entry of this name. `None` if blocks are missing.
     pub(crate) fn get(&mut self, loads: &mut Loads, name: &[u8]) -> Result<Option<Option<Target>>> {
-        Ok(self.way(loads, name)?.map(|(branch, slot)| match branch.twig(slot) {
-            Some(Twig::Entry(found, target)) if **found == *name => Some(*target),
-            _ => None,
-        }))
+        let mut hash = NameHash::of(name);
+        let mut branch = &mut self.root;
+        loop {
+            let slot = hash.next(self.shape.bits())?;
+            if !branch.bitmap.has(slot) {
+                return Ok(Some(None));
+            }
+            let at = branch.bitmap.before(slot);
+            if !branch.open(loads, self.shape, at)? {
+                return Ok(None);
+            }
+            match &mut branch.twigs[at] {
+                Twig::Entry(there) => {
+                    return Ok(Some((there.name() == name).then(|| there.target())));
+                }
+                Twig::Loaded(below) => branch = below,
+                Twig::Stored(_) => return Err(not_loaded()),
+            }
+        }
     }
 
     /// Adds an entry, or changes where it leads; gives what was there. `None` if blocks are missing,
@@ -70,14 +115,11 @@ impl Tree {
     pub(crate) fn insert(
         &mut self,
         loads: &mut Loads,
-        name: Name,
+        name: &[u8],
         target: Target,
     ) -> Result<Option<Option<Target>>> {
-        if self.way(loads, &name)?.is_none() {
-            return Ok(None);
-        }
-        let hash = NameHash::of(&name);
-        self.root.insert(self.shape, hash, name, target).map(Some)
+        let hash = NameHash::of(name);
+        self.root.insert(loads, self.shape, hash, Entry::new(name, target))
     }
 
     /// Takes an entry out; gives what was there. `None` as for [`insert`](Self::insert).
@@ -86,37 +128,7 @@ impl Tree {
         loads: &mut Loads,
         name: &[u8],
     ) -> Result<Option<Option<Target>>> {
-        if self.way(loads, name)?.is_none() {
-            return Ok(None);
-        }
-        self.root.remove(self.shape, NameHash::of(name), name).map(Some)
-    }
-
-    /// Opens what is on the way of a name, and gives where it ends; `None` if a block is missing.
-    fn way(&mut self, loads: &mut Loads, name: &[u8]) -> Result<Option<(&mut Branch, usize)>> {
-        let mut hash = NameHash::of(name);
-        let mut branch = &mut self.root;
-        loop {
-            let slot = hash.next(self.shape.bits())?;
-            if !branch.bitmap.has(slot) {
-                return Ok(Some((branch, slot)));
-            }
-            let at = branch.bitmap.before(slot);
-            if let Twig::Stored(target) = branch.twigs[at] {
-                let Some(block) = loads.get(&target.cid) else {
-                    return Ok(None);
-                };
-                let loaded = Branch::load(&block, self.shape, target)?;
-                branch.twigs[at] = Twig::Loaded(Box::new(loaded));
-            }
-            if matches!(branch.twigs[at], Twig::Entry(..)) {
-                return Ok(Some((branch, slot)));
-            }
-            let Twig::Loaded(next) = &mut branch.twigs[at] else {
-                return Err(not_loaded());
-            };
-            branch = next;
-        }
+        self.root.remove(loads, self.shape, NameHash::of(name), name)
     }
 
     /// All entries whose blocks are here, until the visitor has enough. `None` if blocks are missing
@@ -159,7 +171,7 @@ impl Tree {
             if let Twig::Loaded(below) = twig
                 && let Some(target) = below.sealed
             {
-                *twig = Twig::Stored(target);
+                *twig = Twig::Stored(Box::new(target));
             }
         }
     }
@@ -170,10 +182,10 @@ impl Branch {
         let twig = |slot| match slot {
             Slot::Entry(link) => {
                 let target = Target { cid: link.cid, dag_size: link.tsize.unwrap_or(0) };
-                Twig::Entry(link.name, target)
+                Twig::Entry(Entry::new(&link.name, target))
             }
             Slot::Shard { cid, tsize } => {
-                Twig::Stored(Target { cid, dag_size: tsize.unwrap_or(0) })
+                Twig::Stored(Box::new(Target { cid, dag_size: tsize.unwrap_or(0) }))
             }
         };
         let twigs = shard.slots().map(|(_, slot)| twig(slot)).collect();
@@ -188,8 +200,16 @@ impl Branch {
         }
     }
 
-    fn twig(&self, slot: usize) -> Option<&Twig> {
-        self.bitmap.has(slot).then(|| &self.twigs[self.bitmap.before(slot)])
+    /// Loads what is at a place, unless it is here; `false` if its block is missing.
+    fn open(&mut self, loads: &mut Loads, shape: Shape, at: usize) -> Result<bool> {
+        if let Twig::Stored(target) = &self.twigs[at] {
+            let Some(block) = loads.get(&target.cid) else {
+                return Ok(false);
+            };
+            let loaded = Self::load(&block, shape, **target)?;
+            self.twigs[at] = Twig::Loaded(Box::new(loaded));
+        }
+        Ok(true)
     }
 
     const fn changed(&mut self) {
@@ -199,58 +219,76 @@ impl Branch {
 
     fn insert(
         &mut self,
+        loads: &mut Loads,
         shape: Shape,
         mut hash: NameHash,
-        name: Name,
-        target: Target,
-    ) -> Result<Option<Target>> {
+        new: Entry,
+    ) -> Result<Option<Option<Target>>> {
         let slot = hash.next(shape.bits())?;
         let at = self.bitmap.before(slot);
-        self.changed();
         if !self.bitmap.has(slot) {
             self.bitmap.set(slot);
-            self.twigs.insert(at, Twig::Entry(name, target));
+            self.twigs.insert(at, Twig::Entry(new));
+            self.changed();
+            return Ok(Some(None));
+        }
+        if !self.open(loads, shape, at)? {
             return Ok(None);
         }
-        match &mut self.twigs[at] {
-            Twig::Entry(there, old) if *there == name => Ok(Some(std::mem::replace(old, target))),
-            Twig::Entry(there, old) => {
+        let old = match &mut self.twigs[at] {
+            Twig::Entry(there) if there.name() == new.name() => {
+                Some(Some(std::mem::replace(there, new).target()))
+            }
+            Twig::Entry(there) => {
                 // Both go a level deeper, where their hashes may differ.
                 let mut below = Self::default();
-                below.insert(shape, hash.of_other(there), there.clone(), *old)?;
-                below.insert(shape, hash, name, target)?;
+                below.insert(loads, shape, hash.of_other(there.name()), there.clone())?;
+                below.insert(loads, shape, hash, new)?;
                 self.twigs[at] = Twig::Loaded(Box::new(below));
-                Ok(None)
+                Some(None)
             }
-            Twig::Loaded(below) => below.insert(shape, hash, name, target),
-            Twig::Stored(_) => Err(not_loaded()),
+            Twig::Loaded(below) => below.insert(loads, shape, hash, new)?,
+            Twig::Stored(_) => return Err(not_loaded()),
+        };
+        if old.is_some() {
+            self.changed();
         }
+        Ok(old)
     }
 
-    fn remove(&mut self, shape: Shape, mut hash: NameHash, name: &[u8]) -> Result<Option<Target>> {
+    fn remove(
+        &mut self,
+        loads: &mut Loads,
+        shape: Shape,
+        mut hash: NameHash,
+        name: &[u8],
+    ) -> Result<Option<Option<Target>>> {
         let slot = hash.next(shape.bits())?;
         if !self.bitmap.has(slot) {
-            return Ok(None);
+            return Ok(Some(None));
         }
         let at = self.bitmap.before(slot);
+        if !self.open(loads, shape, at)? {
+            return Ok(None);
+        }
         let removed = match &mut self.twigs[at] {
-            Twig::Entry(there, target) if **there == *name => {
-                let target = *target;
+            Twig::Entry(there) if there.name() == name => {
+                let target = there.target();
                 self.bitmap.clear(slot);
                 self.twigs.remove(at);
-                Some(target)
+                Some(Some(target))
             }
-            Twig::Entry(..) => None,
+            Twig::Entry(_) => Some(None),
             Twig::Loaded(below) => {
-                let removed = below.remove(shape, hash, name)?;
-                if removed.is_some() {
+                let removed = below.remove(loads, shape, hash, name)?;
+                if let Some(Some(_)) = removed {
                     self.shrink(slot, at);
                 }
                 removed
             }
             Twig::Stored(_) => return Err(not_loaded()),
         };
-        if removed.is_some() {
+        if let Some(Some(_)) = removed {
             self.changed();
         }
         Ok(removed)
@@ -266,7 +304,7 @@ impl Branch {
                 self.bitmap.clear(slot);
                 self.twigs.remove(at);
             }
-            [Twig::Entry(..)] => {
+            [Twig::Entry(_)] => {
                 if let Some(only) = below.twigs.pop() {
                     self.twigs[at] = only;
                 }
@@ -287,7 +325,7 @@ impl Branch {
             let mut loaded = self.fetch(source, shape).await?;
             for (at, twig) in self.twigs.iter().enumerate() {
                 let flow = match twig {
-                    Twig::Entry(name, target) => visit(name, *target),
+                    Twig::Entry(entry) => visit(entry.name(), entry.target()),
                     Twig::Loaded(below) => below.visit(source, shape, depth + 1, visit).await?,
                     Twig::Stored(_) => match loaded[at].take() {
                         Some(below) => below.visit(source, shape, depth + 1, visit).await?,
@@ -313,11 +351,11 @@ impl Branch {
         check_depth(shape, depth)?;
         for twig in &self.twigs {
             let flow = match twig {
-                Twig::Entry(name, target) => visit(name, *target),
+                Twig::Entry(entry) => visit(entry.name(), entry.target()),
                 Twig::Loaded(below) => below.visit_loaded(loads, shape, depth + 1, visit)?,
                 Twig::Stored(target) => match loads.get(&target.cid) {
                     Some(block) => {
-                        let below = Self::load(&block, shape, *target)?;
+                        let below = Self::load(&block, shape, **target)?;
                         below.visit_loaded(loads, shape, depth + 1, visit)?
                     }
                     // It will be asked for, with others.
@@ -340,7 +378,7 @@ impl Branch {
             .iter()
             .enumerate()
             .filter_map(|(at, twig)| match twig {
-                Twig::Stored(target) => Some((at, *target)),
+                Twig::Stored(target) => Some((at, **target)),
                 _ => None,
             })
             .collect();
@@ -358,12 +396,13 @@ impl Branch {
     /// Seals what is below; how many bytes it has.
     fn seal_below(&mut self, shape: Shape, sealer: &Sealer, out: &mut Vec<Block>) -> Result<u64> {
         self.twigs.iter_mut().try_fold(0_u64, |sum, twig| {
-            let target = match twig {
-                Twig::Entry(_, target) | Twig::Stored(target) => *target,
-                Twig::Loaded(below) => below.seal(shape, sealer, out)?,
+            let size = match twig {
+                Twig::Entry(entry) => entry.dag_size,
+                Twig::Stored(target) => target.dag_size,
+                Twig::Loaded(below) => below.seal(shape, sealer, out)?.dag_size,
             };
             // A stranger's hint can be anything.
-            Ok(sum.saturating_add(target.dag_size))
+            Ok(sum.saturating_add(size))
         })
     }
 
@@ -380,22 +419,20 @@ impl Branch {
 
     /// The bytes of its block, once all below is sealed.
     fn encode(&self, shape: Shape, attributes: Attributes) -> Vec<u8> {
-        let mut names = Vec::new();
-        let links: Vec<_> = std::iter::zip(self.bitmap.slots(), &self.twigs)
-            .filter_map(|(slot, twig)| {
-                let start = names.len();
-                shape.write_slot(slot, &mut names);
-                let target = match twig {
-                    Twig::Entry(name, target) => {
-                        names.extend_from_slice(name);
-                        *target
-                    }
-                    Twig::Stored(target) => *target,
-                    Twig::Loaded(below) => below.sealed?,
-                };
-                Some((start..names.len(), target))
-            })
-            .collect();
+        let (mut names, mut links) = (Vec::new(), Vec::with_capacity(self.twigs.len()));
+        for (slot, twig) in std::iter::zip(self.bitmap.slots(), &self.twigs) {
+            let start = names.len();
+            shape.write_slot(slot, &mut names);
+            let target = match twig {
+                Twig::Entry(entry) => {
+                    names.extend_from_slice(entry.name());
+                    Some(entry.target())
+                }
+                Twig::Stored(target) => Some(**target),
+                Twig::Loaded(below) => below.sealed,
+            };
+            links.extend(target.map(|target| (start..names.len(), target)));
+        }
         let links = links.iter().map(|(name, target)| target.link(&names[name.clone()]));
         encode(shape, self.bitmap, links, attributes)
     }
