@@ -1,12 +1,17 @@
 //! One job as a whole process, with the settings that a user gets by default.
 //!
-//! `import FOLDER PATH`, `serve FOLDER`, `fetch FOLDER ADDRESS CID`. Each prints what a script needs
-//! on its standard output, and at its end the most memory it had, in kB.
+//! `import memory|FOLDER PATH`, `hash PATH`, `digest`, `cat FOLDER CID`, `hamt COUNT`, `mfs COUNT`, `serve FOLDER`,
+//! `fetch FOLDER ADDRESS CID`. Each prints what a script needs on its standard output, and at its end
+//! the most memory it had, in kB; `cat` on its standard error, behind the content.
 
-use std::error::Error;
+mod tree;
+
+use std::{error::Error, time::Instant};
 
 use futures::TryStreamExt;
-use ipfs_core::Node;
+use ipfs_core::{Node, codes};
+use ipfs_traits::HashTable;
+use tokio::io::AsyncWriteExt;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -15,19 +20,72 @@ async fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["import", folder, path] => import(folder, path).await?,
+        ["import", store, path] => import(store, path).await?,
+        ["hash", path] => hash(path).await?,
+        ["digest"] => digest()?,
+        ["cat", folder, cid] => {
+            cat(folder, cid).await?;
+            eprintln!("memory {}", memory()?);
+            return Ok(());
+        }
+        ["hamt", count] => tree::hamt(count.parse()?).await?,
+        ["mfs", count] => tree::mfs(count.parse()?).await?,
         ["serve", folder] => serve(folder).await?,
         ["fetch", folder, address, cid] => fetch(folder, address, cid).await?,
-        _ => return Err("import FOLDER PATH | serve FOLDER | fetch FOLDER ADDRESS CID".into()),
+        _ => return Err("unknown job".into()),
     }
     println!("memory {}", memory()?);
     Ok(())
 }
 
-async fn import(folder: &str, path: &str) -> Result<()> {
-    let node = Node::builder().data_dir(folder).offline().spawn().await?;
+async fn import(store: &str, path: &str) -> Result<()> {
+    let builder = Node::builder().offline();
+    let node = match store {
+        "memory" => builder.spawn().await?,
+        folder => builder.data_dir(folder).spawn().await?,
+    };
     let added = node.unixfs().add_path(path).await?;
     println!("{}", added.cid);
+    node.close().await?;
+    Ok(())
+}
+
+async fn hash(path: &str) -> Result<()> {
+    let node = Node::builder().offline().spawn().await?;
+    println!("{}", node.unixfs().only_hash().path(path).await?.cid);
+    node.close().await?;
+    Ok(())
+}
+
+/// What all cores hash, of what lies in memory: batches of 16 blocks of 1 MiB.
+fn digest() -> Result<()> {
+    const ROUNDS: usize = 64;
+    let (hashes, content) = (HashTable::standard(), vec![7; 16 << 20]);
+    let cores = std::thread::available_parallelism()?.get();
+    let start = Instant::now();
+    std::thread::scope(|scope| -> Result<()> {
+        let work = || {
+            let blocks: Vec<&[u8]> = content.chunks(1 << 20).collect();
+            (0..ROUNDS).try_for_each(|_| hashes.hash_many(codes::SHA2_256, &blocks).map(drop))
+        };
+        for thread in (0..cores).map(|_| scope.spawn(work)).collect::<Vec<_>>() {
+            thread.join().map_err(|_| "it panicked")??;
+        }
+        Ok(())
+    })?;
+    let bytes = (cores * ROUNDS * content.len()) as f64;
+    println!("{:.0} MB/s", bytes / 1e6 / start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+async fn cat(folder: &str, cid: &str) -> Result<()> {
+    let node = Node::builder().data_dir(folder).offline().spawn().await?;
+    let mut content = node.unixfs().open(cid).await?.range(..);
+    let mut stdout = tokio::io::stdout();
+    while let Some(bytes) = content.try_next().await? {
+        stdout.write_all(&bytes).await?;
+    }
+    stdout.flush().await?;
     node.close().await?;
     Ok(())
 }

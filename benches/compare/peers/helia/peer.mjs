@@ -3,10 +3,8 @@
 //   add memory|FOLDER PATH     prints the CID
 //   hash PATH                  the same, into a store that keeps nothing
 //   cat FOLDER CID             to the standard output
-//   hamt COUNT                 a directory of so many names in memory, and one lookup after the other in it
-//   start                      nothing: what a start costs
-//
-// Further lines are figures: the seconds of the work, without start and end of the process.
+//   hamt COUNT                 a directory of so many names in memory, and lookups in it, each from its root:
+//                              lines of what, and its seconds, then the root
 
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -34,27 +32,24 @@ async function open (store) {
   return { files: unixfs(helia), close: async () => { await blockstore.close?.() } }
 }
 
-async function timed (work) {
+async function timed (what, work) {
   const start = performance.now()
-  const result = await work()
-  console.info(((performance.now() - start) / 1000).toFixed(3))
-  return result
+  await work()
+  console.info(`${what} ${((performance.now() - start) / 1000).toFixed(3)}`)
 }
 
 async function add (store, path) {
   const node = await open(store)
   const isDirectory = (await stat(path)).isDirectory()
-  const cid = await timed(async () => {
-    if (!isDirectory) {
-      return node.files.addByteStream(createReadStream(path), options)
-    }
-    let root
+  let cid
+  if (isDirectory) {
     const entries = globSource(dirname(path), basename(path) + '/**/*')
     for await (const entry of node.files.addAll(entries, { ...options, wrapWithDirectory: false })) {
-      root = entry.cid
+      cid = entry.cid
     }
-    return root
-  })
+  } else {
+    cid = await node.files.addByteStream(createReadStream(path), options)
+  }
   console.info(cid.toString())
   await node.close()
 }
@@ -73,20 +68,18 @@ async function hamt (count) {
       yield { path: `root/${name(n)}`, content: new Uint8Array(0) }
     }
   }
-  const root = await timed(async () => {
-    let last
+  let root
+  await timed('build', async () => {
     for await (const entry of node.files.addAll(entries(), { ...options, wrapWithDirectory: false })) {
-      last = entry.cid
+      root = entry.cid
     }
-    return last
   })
-  const lookups = Math.min(count, 1000)
-  await timed(async () => {
-    for (let n = 0; n < lookups; n++) {
+  await timed('lookup', async () => {
+    for (let n = 0; n < Math.min(count, 10000); n++) {
       await node.files.stat(root, { path: name((n * 7919) % count), offline: true })
     }
   })
-  console.info(root.toString())
+  console.info(`root ${root}`)
 }
 
 const [job, ...rest] = process.argv.slice(2)
@@ -95,8 +88,7 @@ switch (job) {
   case 'hash': await add('nothing', rest[0]); break
   case 'cat': await cat(rest[0], rest[1]); break
   case 'hamt': await hamt(Number(rest[0])); break
-  case 'start': await open('memory'); break
-  default: throw new Error('add memory|FOLDER PATH | hash PATH | cat FOLDER CID | hamt COUNT | start')
+  default: throw new Error('add memory|FOLDER PATH | hash PATH | cat FOLDER CID | hamt COUNT')
 }
 // What it holds open for peers that it never had is not to be waited for.
 process.exit(0)

@@ -2,12 +2,8 @@
 //!
 //! `add memory|FOLDER PATH`, `cat FOLDER CID`. A store is in memory, or in a folder. Of a directory
 //! the files are added one after the other: it has no call for a tree, so that no directory is made.
-//! The last line of `add` is the seconds of the work, without start and end of the process.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use futures::TryStreamExt;
@@ -35,7 +31,6 @@ async fn open(store: &str) -> Result<Ipfs> {
 
 async fn add(store: &str, path: &Path) -> Result<()> {
     let ipfs = open(store).await?;
-    let start = Instant::now();
     let mut last = None;
     for file in files(path)? {
         last = Some(ipfs.add_unixfs(file).await?);
@@ -43,7 +38,6 @@ async fn add(store: &str, path: &Path) -> Result<()> {
     if let Some(path) = last {
         println!("{path}");
     }
-    println!("{:.3}", start.elapsed().as_secs_f64());
     ipfs.exit_daemon().await;
     Ok(())
 }
