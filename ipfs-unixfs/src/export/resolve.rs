@@ -110,7 +110,7 @@ enum Place {
     Foreign,
     Symlink(Bytes),
     /// Of other kinds only what is below them matters.
-    Node(Block, Option<Outlined>),
+    Node(Box<(Block, Option<Outlined>)>),
 }
 
 /// A node that says what it is in UnixFS, and whose links were not parsed yet.
@@ -133,10 +133,10 @@ impl Path<'_> {
                     return Ok(Resolution::Symlink { cid: at, target, rest: self.rest() });
                 }
                 Place::Symlink(_) => {}
-                Place::Node(block, outlined) => match self.steps.pop_front() {
+                Place::Node(node) => match self.steps.pop_front() {
                     None => return Ok(Resolution::Found(at)),
                     Some(Step::Up) => {
-                        if !self.go_up(&block)?
+                        if !self.go_up(&node.0)?
                             && let Some((cid, target, rest)) = self.last.take()
                         {
                             return Ok(Resolution::Symlink { cid, target, rest });
@@ -144,7 +144,7 @@ impl Path<'_> {
                     }
                     Some(Step::Name(name)) => {
                         self.passed.push(name.clone());
-                        self.way.push(self.child(block, outlined, &name).await?);
+                        self.way.push(self.child(*node, &name).await?);
                     }
                 },
             }
@@ -173,7 +173,7 @@ impl Path<'_> {
             Some(Outlined { data, .. }) if data.kind() == Kind::Symlink => {
                 Ok(Place::Symlink(data.content().unwrap_or_default()))
             }
-            outlined => Ok(Place::Node(block, outlined)),
+            outlined => Ok(Place::Node(Box::new((block, outlined)))),
         }
     }
 
@@ -219,7 +219,11 @@ impl Path<'_> {
 
     /// The entry of this name in a directory. Of a sharded one a block a level is read, those on the
     /// way of the name's hash.
-    async fn child(&self, block: Block, outlined: Option<Outlined>, name: &[u8]) -> Result<Cid> {
+    async fn child(
+        &self,
+        (block, outlined): (Block, Option<Outlined>),
+        name: &[u8],
+    ) -> Result<Cid> {
         let directory = self.at();
         let missing = || Error::NoEntry {
             name: String::from_utf8_lossy(name).into(),
