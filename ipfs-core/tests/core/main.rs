@@ -13,10 +13,12 @@ mod crash;
 mod faulty;
 mod fixtures;
 mod git;
+mod hostile;
 #[cfg(feature = "reqwest")]
 mod http;
 mod import;
 mod kubo;
+mod large;
 mod network;
 mod node;
 #[path = "../../traits/tests/support/numbers.rs"]
