@@ -114,10 +114,10 @@ impl Grower {
         }
     }
 
-    /// Any but those that no file system takes.
+    /// Any that a name may have, so that most names are no UTF-8.
     fn byte_of_a_name(&mut self) -> u8 {
         match self.numbers.below(256) as u8 {
-            0 | b'/' | 0x80.. => 0x7f,
+            0 | b'/' => 0x7f,
             byte => byte,
         }
     }
