@@ -53,7 +53,8 @@ fn two_serve_together_and_one_of_them_stops_halfway() {
         done.unwrap_or_else(|error| panic!("seed {seed}, {link:?}: {error}"));
         let sent = [a, b].map(|server| world.engine(server).stats().blocks_sent);
         // Where messages are lost, what was in them is waited for, and the other one does the work.
-        let shared = link.loss > 0 || sent.iter().all(|sent| *sent >= 60);
+        // One that stops has half of the time, and may be the slower one by chance.
+        let shared = link.loss > 0 || sent.iter().all(|sent| *sent >= 40);
         assert!(shared, "seed {seed}: {sent:?}, {link:?}");
         let stats = world.engine(c).stats();
         assert_eq!(stats.blocks_received, 400);
