@@ -103,8 +103,9 @@ impl Grower {
         for _ in 0..self.numbers.within(1, 10) {
             let len = self.numbers.one(&[1, 2, 3, 10, 100, 254, 255]);
             let name: Vec<u8> = (0..len).map(|_| self.byte_of_a_name()).collect();
-            // A dot at the start hides.
-            let name = if matches!(name[0], b'.') { vec![b'_'] } else { name };
+            // A dot at the start hides, and another part has a directory of the name `d`.
+            let taken = name[0] == b'.' || name == b"d";
+            let name = if taken { vec![b'_'] } else { name };
             self.file(&at.join(OsStr::from_bytes(&name)), 3);
         }
         for name in ODD_NAMES {
