@@ -54,7 +54,8 @@ fn two_serve_together_and_one_of_them_stops_halfway() {
         let sent = [a, b].map(|server| world.engine(server).stats().blocks_sent);
         // Where messages are lost, what was in them is waited for, and the other one does the work.
         // One that stops has half of the time, and may be the slower one by chance.
-        let shared = link.loss > 0 || sent.iter().all(|sent| *sent >= 40);
+        let least = if stops { 40 } else { 60 };
+        let shared = link.loss > 0 || sent.iter().all(|sent| *sent >= least);
         assert!(shared, "seed {seed}: {sent:?}, {link:?}");
         let stats = world.engine(c).stats();
         assert_eq!(stats.blocks_received, 400);
