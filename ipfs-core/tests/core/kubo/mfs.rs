@@ -4,7 +4,6 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    path::Path,
 };
 
 use cid::Version;
@@ -154,11 +153,14 @@ impl Step {
         }
     }
 
-    /// Whether what Kubo makes of it is a fault, or differs from run to run: it removes a file that
-    /// is moved to a directory of the same name under its own name, lets a directory be moved into
-    /// itself, and gives a file with a time the time of the write. In a file that has content in its
-    /// root, as one leaf with a mode has, it takes offsets for those behind it. Of a sharded directory whose CIDs
-    /// change it changes some of the inner nodes.
+    /// Whether what Kubo makes of it is a fault, or differs from run to run:
+    ///
+    /// - A file is removed that is moved to another directory of the same name under its own name.
+    /// - A directory can be moved into itself.
+    /// - A file with a time gets the time of the write.
+    /// - In a file that has content in its root and more below it, as one leaf with a mode may get,
+    ///   offsets are taken for those behind that content.
+    /// - Of a sharded directory that gets other CIDs, some inner nodes get them and some do not.
     async fn is_odd_in_kubo(&self, mfs: &Mfs) -> bool {
         match self {
             Self::Mv { from, to } => {
@@ -259,7 +261,7 @@ struct Api(String);
 impl Api {
     fn of(kubo: &Kubo) -> Self {
         // /ip4/127.0.0.1/tcp/…
-        let address = fs::read_to_string(kubo.repo().join(Path::new("api"))).unwrap();
+        let address = fs::read_to_string(kubo.repo().join("api")).unwrap();
         Self(format!("127.0.0.1:{}", address.trim().rsplit('/').next().unwrap()))
     }
 
@@ -285,11 +287,12 @@ impl Api {
              Content-Length: {len}\r\n{kind}\r\n"
         );
         let mut stream = TcpStream::connect(&self.0).unwrap();
-        stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        let sent = stream.write_all(&[head.as_bytes(), &body].concat());
         let mut answer = String::new();
-        if let Err(error) = stream.read_to_string(&mut answer) {
+        if let Err(error) = sent.and_then(|()| stream.read_to_string(&mut answer)) {
             // It has not read all of the content, since it has refused the call.
-            assert!(content.is_some() && error.kind() == ErrorKind::ConnectionReset, "{error}");
+            let closed = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+            assert!(content.is_some() && closed, "{error}");
             return Err(answer);
         }
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
