@@ -10,8 +10,8 @@ use super::{MAX_DEPTH, json::kind};
 /// The codec of plain CBOR (0x51), RFC 8949: what of it the data model can hold.
 ///
 /// Any length and any form of a number is read, also what DAG-CBOR refuses; a tag, a key that is no
-/// string, and a key that stands twice are errors. What is written is DAG-CBOR's canonical form;
-/// links cannot be.
+/// string, and a key that stands twice are errors. What is written is DAG-CBOR's canonical form:
+/// links cannot be, nor infinities and what is no number, though these are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Cbor;
 

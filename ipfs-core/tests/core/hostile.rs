@@ -39,6 +39,13 @@ proptest! {
 }
 
 #[test]
+fn numbers_that_cannot_be_written_are_read() {
+    for number in [&b"\xf9\xff\x9b"[..], b"\x81\xf9\x7c\x00", b"\xfb\xff\xf0\0\0\0\0\0\0"] {
+        codecs::codecs(number);
+    }
+}
+
+#[test]
 fn what_they_begin_with_is_read() {
     use ipfs_core::{Bytes, Cid, Codec, HashTable, codes, standard_codecs};
     let hash = HashTable::empty().hash(codes::IDENTITY, b"").unwrap();

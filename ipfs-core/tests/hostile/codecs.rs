@@ -1,7 +1,7 @@
 //! What must hold of the codecs of a node whatever they are fed: shared by the test and the fuzz
 //! target.
 
-use ipfs_core::{Bytes, Cid, Codec, Ipld, codes, standard_codecs};
+use ipfs_core::{Bytes, Cid, Codec, Error, Ipld, codes, standard_codecs};
 
 /// Decodes `input` in every codec, and writes and reads again what that gives.
 pub(crate) fn codecs(input: &[u8]) {
@@ -15,7 +15,11 @@ pub(crate) fn codecs(input: &[u8]) {
             continue;
         };
         assert_eq!(links_of(&**codec, &cid, input), links(&value), "{code:#x}");
-        let made = codec.encode(&value).expect("it was decoded");
+        let made = match codec.encode(&value) {
+            // Plain CBOR has numbers that cannot be written.
+            Err(Error::Invalid { .. }) if code == codes::CBOR && !is_finite(&value) => continue,
+            made => made.expect("it was decoded"),
+        };
         let again = codec.decode(&cid, &made).expect("its own");
         // Not by `==`: what is no number is not the same as itself.
         assert_eq!(format!("{again:?}"), format!("{value:?}"), "{code:#x}");
@@ -30,17 +34,32 @@ fn links_of(codec: &dyn Codec, cid: &Cid, input: &[u8]) -> Vec<Cid> {
     links
 }
 
-/// The links of a value, in order.
-fn links(value: &Ipld) -> Vec<Cid> {
-    let (mut links, mut pending) = (Vec::new(), vec![value]);
-    while let Some(value) = pending.pop() {
-        match value {
-            Ipld::Link(cid) => links.push(*cid),
-            Ipld::List(values) => pending.extend(values),
-            Ipld::Map(entries) => pending.extend(entries.values()),
+/// A value and all that are in it.
+fn all(value: &Ipld) -> Vec<&Ipld> {
+    let mut all = vec![value];
+    let mut at = 0;
+    while let Some(value) = all.get(at) {
+        match *value {
+            Ipld::List(values) => all.extend(values),
+            Ipld::Map(entries) => all.extend(entries.values()),
             _ => {}
         }
+        at += 1;
     }
+    all
+}
+
+/// The links of a value, in order.
+fn links(value: &Ipld) -> Vec<Cid> {
+    let link = |value: &Ipld| match value {
+        Ipld::Link(cid) => Some(*cid),
+        _ => None,
+    };
+    let mut links: Vec<Cid> = all(value).into_iter().filter_map(link).collect();
     links.sort();
     links
+}
+
+fn is_finite(value: &Ipld) -> bool {
+    all(value).into_iter().all(|value| !matches!(value, Ipld::Float(float) if !float.is_finite()))
 }
