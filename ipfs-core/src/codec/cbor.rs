@@ -11,7 +11,8 @@ use super::{MAX_DEPTH, json::kind};
 ///
 /// Any length and any form of a number is read, also what DAG-CBOR refuses; a tag, a key that is no
 /// string, and a key that stands twice are errors. What is written is DAG-CBOR's canonical form:
-/// links cannot be, nor infinities and what is no number, though these are read.
+/// links cannot be, nor infinities and what is no number, though these are read; a negative zero is
+/// written as zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Cbor;
 

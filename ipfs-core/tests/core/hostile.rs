@@ -39,8 +39,10 @@ proptest! {
 }
 
 #[test]
-fn numbers_that_cannot_be_written_are_read() {
-    for number in [&b"\xf9\xff\x9b"[..], b"\x81\xf9\x7c\x00", b"\xfb\xff\xf0\0\0\0\0\0\0"] {
+fn numbers_that_cannot_be_written_as_they_are_are_read() {
+    for number in
+        [&b"\xf9\xff\x9b"[..], b"\x81\xf9\x7c\x00", b"\xfb\xff\xf0\0\0\0\0\0\0", b"\xf9\x80\x00"]
+    {
         codecs::codecs(number);
     }
 }
