@@ -4,15 +4,9 @@
 //! of so many files in 100 directories, and one of them changed. Each line is what, and the seconds or
 //! the number of it; then the root.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
-use futures::stream::BoxStream;
+use ipfs_blockstore::wrap::MeteredStore;
 use ipfs_core::{
     BlockSource, Local, TokioRuntime,
     unixfs::{
@@ -21,13 +15,13 @@ use ipfs_core::{
     },
 };
 use ipfs_traits::{
-    Block, Blockstore, BlockstoreExt, Cid, HashTable, Multihash, Result, async_trait, codes,
+    Block, Blockstore, BlockstoreExt, HashTable, Result, Runtime, codes,
     memory::{MemoryDatastore, MemoryStore},
 };
 
 /// A directory of `count` names that all lead to one empty file.
 pub async fn hamt(count: usize) -> Result<()> {
-    let store = Arc::new(Counted::default());
+    let store = Arc::new(MemoryStore::new());
     let source: Arc<dyn BlockSource> = Arc::new(Local(store.clone()));
     let (params, hashes) = (Params::default(), HashTable::standard());
     let target = file(&*store, &hashes).await?;
@@ -51,12 +45,13 @@ pub async fn hamt(count: usize) -> Result<()> {
 
 /// A tree of `count` files, of which one is changed, down to the flush.
 pub async fn mfs(count: usize) -> Result<()> {
-    let store = Arc::new(Counted::default());
+    let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime::current()?);
+    let store = Arc::new(MeteredStore::new(MemoryStore::new(), runtime.clone()));
     let parts = Parts {
         source: Arc::new(Local(store.clone())),
         store: store.clone(),
         datastore: Arc::new(MemoryDatastore::default()),
-        runtime: Arc::new(TokioRuntime::current()?),
+        runtime,
     };
     let tree = Mfs::open(parts, Options::default()).await?;
     let file = file(&*store, &HashTable::standard()).await?.cid;
@@ -69,12 +64,12 @@ pub async fn mfs(count: usize) -> Result<()> {
     }
     tree.flush().await?;
     println!("build {:.6}", start.elapsed().as_secs_f64());
-    store.written.store(0, Ordering::Relaxed);
+    let before = store.metrics().put.blocks;
     let start = Instant::now();
     tree.write("/42/file 1042", 0, "changed", FileOptions::write()).await?;
     let root = tree.flush().await?;
     println!("change {:.6}", start.elapsed().as_secs_f64());
-    println!("blocks {}", store.written.load(Ordering::Relaxed));
+    println!("blocks {}", store.metrics().put.blocks - before);
     println!("root {root}");
     Ok(())
 }
@@ -84,34 +79,4 @@ async fn file(store: &dyn Blockstore, hashes: &HashTable) -> Result<Target> {
     let block = Block::of(codes::RAW, codes::SHA2_256, "", hashes)?;
     store.put_many(std::slice::from_ref(&block)).await?;
     Ok(Target { cid: *block.cid(), dag_size: 0 })
-}
-
-/// A store that counts the blocks that are put.
-#[derive(Debug, Default)]
-struct Counted {
-    store: MemoryStore,
-    written: AtomicU64,
-}
-
-#[async_trait]
-impl Blockstore for Counted {
-    async fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
-        self.store.get_many(cids).await
-    }
-    async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
-        self.store.sizes(cids).await
-    }
-    async fn put_many(&self, blocks: &[Block]) -> Result<()> {
-        self.written.fetch_add(blocks.len() as u64, Ordering::Relaxed);
-        self.store.put_many(blocks).await
-    }
-    async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
-        self.store.delete_many(cids).await
-    }
-    fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {
-        self.store.list()
-    }
-    async fn flush(&self) -> Result<()> {
-        self.store.flush().await
-    }
 }
