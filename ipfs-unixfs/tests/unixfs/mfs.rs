@@ -29,6 +29,17 @@ struct Volatile {
     durable: MemoryStore,
     fresh: Mutex<Vec<Block>>,
     all: MemoryStore,
+    after_put: Mutex<Meanwhile>,
+}
+
+/// What happens next, once, while a put is not done yet.
+#[derive(Default)]
+struct Meanwhile(Option<BoxFuture<'static, ()>>);
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Meanwhile").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Volatile {
@@ -55,7 +66,12 @@ impl Blockstore for Volatile {
     }
     async fn put_many(&self, blocks: &[Block]) -> Result<()> {
         self.fresh.lock().unwrap().extend_from_slice(blocks);
-        self.all.put_many(blocks).await
+        self.all.put_many(blocks).await?;
+        let meanwhile = self.after_put.lock().unwrap().0.take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
+        Ok(())
     }
     async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
         self.all.delete_many(cids).await
@@ -278,64 +294,21 @@ fn one_change_in_a_large_tree_writes_its_way_alone() {
     });
 }
 
-/// A store in which something happens while it puts.
-#[derive(Default)]
-struct Meddling {
-    store: MemoryStore,
-    meddle: Mutex<Option<BoxFuture<'static, ()>>>,
-}
-
-impl fmt::Debug for Meddling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Meddling").finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Blockstore for Meddling {
-    async fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
-        self.store.get_many(cids).await
-    }
-    async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
-        self.store.sizes(cids).await
-    }
-    async fn put_many(&self, blocks: &[Block]) -> Result<()> {
-        self.store.put_many(blocks).await?;
-        let meddle = self.meddle.lock().unwrap().take();
-        if let Some(meddle) = meddle {
-            meddle.await;
-        }
-        Ok(())
-    }
-    async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
-        self.store.delete_many(cids).await
-    }
-    fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {
-        self.store.list()
-    }
-    async fn flush(&self) -> Result<()> {
-        self.store.flush().await
-    }
-}
-
 #[test]
 fn what_is_changed_during_a_flush_is_in_the_next_one() {
     let desk = Desk::new(Params::default());
-    let store = Arc::new(Meddling::default());
-    let parts =
-        || Parts { source: Arc::new(Local(store.clone())), store: store.clone(), ..desk.parts() };
-    let mfs = desk.run(Mfs::open(parts(), options(desk.params.clone()))).unwrap();
+    let mfs = desk.open();
     desk.run(async {
         mfs.mkdir("/a/before", true).await.unwrap();
-        let meddler = mfs.clone();
-        *store.meddle.lock().unwrap() =
-            Some(async move { meddler.mkdir("/a/during", false).await.unwrap() }.boxed());
+        let other = mfs.clone();
+        let change = async move { other.mkdir("/a/during", false).await.unwrap() };
+        desk.store.after_put.lock().unwrap().0 = Some(change.boxed());
         mfs.flush().await.unwrap();
-        assert!(store.meddle.lock().unwrap().is_none());
+        assert!(desk.store.after_put.lock().unwrap().0.is_none());
         mfs.flush().await.unwrap();
     });
     drop(mfs);
-    let again = desk.run(Mfs::open(parts(), options(desk.params.clone()))).unwrap();
+    let again = desk.open();
     let listed = desk.run(async { again.list("/a").await.unwrap().try_collect::<Vec<_>>().await });
     let names: Vec<_> = listed.unwrap().iter().map(|entry| entry.name.to_string()).collect();
     assert_eq!(names, ["before", "during"]);
