@@ -256,7 +256,7 @@ impl Client {
 
     fn block(&mut self, id: PeerId, block: Block, now: Instant, out: &mut Outputs) {
         let Some(cids) = self.by_hash.get(block.hash()).cloned() else {
-            return self.unexpected(block.hash());
+            return self.unexpected(id, block.hash());
         };
         self.block_size = self.block_size * 0.9 + block.len() as f64 * 0.1;
         self.stats.blocks_received += 1;
@@ -270,8 +270,7 @@ impl Client {
             for session_id in want.sessions {
                 let Some(session) = self.sessions.get_mut(&session_id) else { continue };
                 session.forget(&cid);
-                session.stats.blocks += 1;
-                session.stats.bytes += block.len() as u64;
+                session.received(id, &block);
                 let block = Block::trusted(cid, block.data().clone());
                 out.push(Output::Deliver { session: session_id, block });
                 self.gave(session_id, id, now, out);
@@ -282,7 +281,7 @@ impl Client {
     }
 
     /// A block that nobody wants: one that has come before, or one that nobody asked for.
-    fn unexpected(&mut self, hash: &Multihash) {
+    fn unexpected(&mut self, from: PeerId, hash: &Multihash) {
         let Some(sessions) = self.recent.of.get(hash) else {
             self.stats.unwanted += 1;
             return;
@@ -290,7 +289,7 @@ impl Client {
         self.stats.duplicates += 1;
         for id in sessions {
             if let Some(session) = self.sessions.get_mut(id) {
-                session.stats.duplicates += 1;
+                session.duplicate(from);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipfs_traits::{Cid, PeerId, SessionStats};
+use ipfs_traits::{Block, Cid, Giver, GiverStats, PeerId, SessionStats};
 
 /// After so many DONT_HAVE in a row, a peer is no longer taken for one of the session's.
 const MAX_MISSES: u32 = 16;
@@ -22,6 +22,9 @@ const MAX_SEARCH: Duration = Duration::from_secs(60);
 /// Peers of a session that are not connected yet.
 const MAX_HINTED: usize = 64;
 
+/// Peers whose gifts to a session are counted each by itself.
+const MAX_COUNTED: usize = 1024;
+
 #[derive(Debug, Default)]
 pub(super) struct Session {
     pub(super) wants: BTreeSet<Cid>,
@@ -29,9 +32,19 @@ pub(super) struct Session {
     peers: BTreeMap<PeerId, u32>,
     /// Peers that are said to have some of it.
     hinted: BTreeSet<PeerId>,
-    pub(super) stats: SessionStats,
+    stats: SessionStats,
+    /// What each peer gave, also those that are gone.
+    given: BTreeMap<PeerId, Given>,
     next_search: Option<Instant>,
     interval: Duration,
+}
+
+/// What a peer gave to a session.
+#[derive(Clone, Copy, Debug, Default)]
+struct Given {
+    blocks: u64,
+    bytes: u64,
+    duplicates: u64,
 }
 
 impl Session {
@@ -111,10 +124,45 @@ impl Session {
         self.hinted.remove(peer)
     }
 
+    /// A block that was wanted has come from this peer.
+    pub(super) fn received(&mut self, from: PeerId, block: &Block) {
+        self.stats.blocks += 1;
+        self.stats.bytes += block.len() as u64;
+        if let Some(given) = self.given_by(from) {
+            given.blocks += 1;
+            given.bytes += block.len() as u64;
+        }
+    }
+
+    /// A block has come once more, from this peer.
+    pub(super) fn duplicate(&mut self, from: PeerId) {
+        self.stats.duplicates += 1;
+        if let Some(given) = self.given_by(from) {
+            given.duplicates += 1;
+        }
+    }
+
+    fn given_by(&mut self, peer: PeerId) -> Option<&mut Given> {
+        let room = self.given.len() < MAX_COUNTED || self.given.contains_key(&peer);
+        room.then(|| self.given.entry(peer).or_default())
+    }
+
+    /// What has happened, but for what only the peers themselves know.
     pub(super) fn stats(&self) -> SessionStats {
-        let mut stats = self.stats;
+        let mut stats = self.stats.clone();
         stats.wanted = self.wants.len() as u64;
-        stats.peers = self.peers.len() as u64;
+        let peers: BTreeSet<PeerId> = self.peers.keys().chain(self.given.keys()).copied().collect();
+        stats.givers = peers.into_iter().map(|peer| self.giver(peer)).collect();
         stats
+    }
+
+    fn giver(&self, peer: PeerId) -> GiverStats {
+        let mut giver = GiverStats::new(Giver::Peer(peer));
+        if let Some(given) = self.given.get(&peer) {
+            giver.blocks = given.blocks;
+            giver.bytes = given.bytes;
+            giver.duplicates = given.duplicates;
+        }
+        giver
     }
 }

@@ -1,10 +1,14 @@
 //! Getting blocks from other nodes, and giving them.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{
+    fmt::{self, Debug},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 
-use crate::{Block, BlockSource, Cid, PeerInfo, Result};
+use crate::{Block, BlockSource, Cid, PeerId, PeerInfo, Result};
 
 /// Trades blocks with other nodes: bitswap, an HTTP gateway, something of one's own.
 ///
@@ -117,7 +121,7 @@ pub trait Session: BlockSource {
 }
 
 /// What a session has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionStats {
     /// Blocks delivered.
@@ -128,8 +132,60 @@ pub struct SessionStats {
     pub duplicates: u64,
     /// Blocks asked for and not delivered yet.
     pub wanted: u64,
-    /// Peers that are asked.
-    pub peers: u64,
+    /// Those who are asked, or gave something, and what each of them did.
+    pub givers: Vec<GiverStats>,
+}
+
+/// What one of those that a session asks has done for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GiverStats {
+    /// Who it is.
+    pub giver: Giver,
+    /// Blocks that it was asked for.
+    pub asked: u64,
+    /// Blocks that it gave first.
+    pub blocks: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Blocks that it gave after another had.
+    pub duplicates: u64,
+    /// Blocks that it is asked for and has not answered.
+    pub in_flight: u64,
+    /// How soon it answers, once that is known.
+    pub latency: Option<Duration>,
+    /// How fast its blocks come, in bytes a second, once that is known.
+    pub rate: Option<u64>,
+    /// Requests that failed, were not answered in time, or were answered with what was not asked.
+    pub failures: u64,
+}
+
+impl GiverStats {
+    /// Of one that has done nothing yet.
+    pub const fn new(giver: Giver) -> Self {
+        let (asked, blocks, bytes, duplicates) = (0, 0, 0, 0);
+        let (in_flight, latency, rate, failures) = (0, None, None, 0);
+        Self { giver, asked, blocks, bytes, duplicates, in_flight, latency, rate, failures }
+    }
+}
+
+/// One that blocks come from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Giver {
+    /// A peer.
+    Peer(PeerId),
+    /// A server, by the URL that it is asked at.
+    Url(Arc<str>),
+}
+
+impl fmt::Display for Giver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(peer) => fmt::Display::fmt(peer, f),
+            Self::Url(url) => f.write_str(url),
+        }
+    }
 }
 
 macro_rules! forward {

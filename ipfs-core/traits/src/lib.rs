@@ -76,7 +76,7 @@ pub use self::{
     codec::{Codec, CodecTable, Static},
     datastore::{Batch, Datastore},
     error::{Error, Result, Source},
-    exchange::{Exchange, Session, SessionStats},
+    exchange::{Exchange, Giver, GiverStats, Session, SessionStats},
     hash::{Digest, HashFunction, HashTable},
     http::{AddressFilter, HttpBody, HttpClient, MAX_REDIRECTS},
     network::{Inbound, Network, NetworkStats, PeerInfo, Protection},

@@ -50,5 +50,8 @@ fn counts(session: &dyn Session, blocks: &[Block]) -> Verdict {
     let rule = "a session counts what it delivered";
     let least = blocks.len() as u64;
     check(stats.blocks == 0 || stats.blocks >= least, rule, || format!("{stats:?}"))?;
+    let rule = "what the givers of a session gave is what it delivered, where they are named";
+    let given: u64 = stats.givers.iter().map(|giver| giver.blocks).sum();
+    check(given <= stats.blocks, rule, || format!("{stats:?}"))?;
     same(stats.wanted, 0, "nothing is wanted when all is delivered or given up")
 }

@@ -8,7 +8,8 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use ipfs_traits::memory::MemoryStore;
 use ipfs_traits::{
-    Block, BlockSource, Cid, Error, Exchange, Local, Result, Session, async_trait, conformance,
+    Block, BlockSource, Cid, Error, Exchange, Giver, GiverStats, Local, Result, Session,
+    SessionStats, async_trait, conformance,
 };
 
 use super::super::conformance::store_of;
@@ -24,6 +25,7 @@ enum SourceFault {
     NeverEnough,
     CountsTooFew,
     WantsForever,
+    CreditsTooMuch,
     NoSecondClose,
 }
 
@@ -78,10 +80,15 @@ impl BlockSource for Fetch {
 }
 
 impl Session for Fetch {
-    fn stats(&self) -> ipfs_traits::SessionStats {
-        let mut stats = ipfs_traits::SessionStats::default();
+    fn stats(&self) -> SessionStats {
+        let mut stats = SessionStats::default();
         stats.blocks = u64::from(self.fault == SourceFault::CountsTooFew);
         stats.wanted = u64::from(self.fault == SourceFault::WantsForever);
+        if self.fault == SourceFault::CreditsTooMuch {
+            let mut giver = GiverStats::new(Giver::Url("https://example.com".into()));
+            giver.blocks = 1;
+            stats.givers.push(giver);
+        }
         stats
     }
 }
@@ -111,7 +118,7 @@ fn wrong_sources_and_exchanges_are_caught() {
         caught(fault, source(fault));
         caught(fault, exchange(fault));
     }
-    for fault in [F::CountsTooFew, F::WantsForever, F::NoSecondClose] {
+    for fault in [F::CountsTooFew, F::WantsForever, F::CreditsTooMuch, F::NoSecondClose] {
         caught(fault, exchange(fault));
     }
 }
