@@ -9,6 +9,7 @@ mod mailbox;
 mod notify;
 mod outputs;
 mod peers;
+mod rate;
 mod read;
 mod session;
 mod write;
@@ -24,12 +25,17 @@ use std::{
 
 use async_trait::async_trait;
 use ipfs_traits::{
-    Block, Blockstore, Cid, Error, Exchange, HashTable, Network, Parts, Prefix, Recipe, Result,
-    Routing, Runtime, Session, Task, codes,
+    Block, Blockstore, Cid, Error, Exchange, HashTable, Network, Parts, PeerId, Prefix, Recipe,
+    Result, Routing, Runtime, Session, Task, codes,
 };
 
-use self::{mailbox::Listeners, notify::Notify, peers::Peers, session::BitswapSession};
-use crate::engine::{Engine, Stats};
+use self::{
+    mailbox::Listeners, notify::Notify, peers::Peers, rate::Rates, session::BitswapSession,
+};
+use crate::{
+    engine::{Engine, Stats},
+    policy::{Everybody, Ledger, Policy, RateLimits},
+};
 
 /// Bitswap over a network.
 ///
@@ -87,11 +93,22 @@ pub struct Options {
     pub max_streams: usize,
     /// The seed of the engine's choices; made from the node's name and the time if it is not given.
     pub seed: Option<[u8; 32]>,
+    /// Who is served what. The default serves everybody alike.
+    pub policy: Arc<dyn Policy>,
+    /// Bytes a second; none is limited by default. They can be changed later:
+    /// [`Bitswap::set_rate_limits`].
+    pub rate_limits: RateLimits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { window: 32 << 20, max_streams: 128, seed: None }
+        Self {
+            window: 32 << 20,
+            max_streams: 128,
+            seed: None,
+            policy: Arc::new(Everybody),
+            rate_limits: RateLimits::default(),
+        }
     }
 }
 
@@ -106,6 +123,7 @@ struct Shared {
     routing: Arc<dyn Routing>,
     hashes: HashTable,
     options: Options,
+    rates: Rates,
     /// Wakes the task that keeps the time, if it waits for something to be wanted.
     timer: Notify,
     idle: AtomicBool,
@@ -129,7 +147,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// How often the time is looked at while something is wanted, at the least.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(250);
 
 impl Bitswap {
     /// Starts on the store, the network and the routing of a half-built node.
@@ -145,7 +163,8 @@ impl Bitswap {
             None => seed(parts)?,
         };
         let shared = Arc::new(Shared {
-            engine: Mutex::new(Engine::new(seed)),
+            engine: Mutex::new(Engine::with_policy(seed, options.policy.clone())),
+            rates: Rates::new(options.rate_limits),
             listeners: Mutex::default(),
             peers: Mutex::default(),
             store: parts.store()?.clone(),
@@ -176,6 +195,27 @@ impl Bitswap {
     /// What was counted since the start.
     pub fn stats(&self) -> Stats {
         lock(&self.shared.engine).stats()
+    }
+
+    /// What a peer gave and took; all zero for one that is not known. Of those who are gone the last
+    /// 1,024 are remembered.
+    pub fn ledger(&self, peer: &PeerId) -> Ledger {
+        lock(&self.shared.engine).ledger(peer)
+    }
+
+    /// What a peer wants of this node, as far as it is remembered: 1,024 CIDs at the most.
+    pub fn wantlist_of(&self, peer: &PeerId) -> Vec<Cid> {
+        lock(&self.shared.engine).wantlist_of(peer)
+    }
+
+    /// The limits that hold now.
+    pub fn rate_limits(&self) -> RateLimits {
+        self.shared.rates.limits()
+    }
+
+    /// Changes the limits, from now on; who waits for the old ones waits a second at the most.
+    pub fn set_rate_limits(&self, limits: RateLimits) {
+        self.shared.rates.set(limits);
     }
 
     /// What this node wants of others.

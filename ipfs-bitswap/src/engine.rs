@@ -9,18 +9,24 @@
 
 mod ask;
 mod client;
+mod ledgers;
+mod pace;
 mod server;
 mod session;
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    sync::Arc,
     time::Instant,
 };
 
 use ipfs_traits::{Block, Cid, PeerId, PeerInfo, SessionStats};
 
 use self::{client::Client, server::Server};
-use crate::message::{Message, Received};
+use crate::{
+    message::{Message, Received, Version},
+    policy::{Everybody, Ledger, Policy},
+};
 
 /// The bitswap protocol, for one node.
 ///
@@ -28,12 +34,12 @@ use crate::message::{Message, Received};
 /// use std::time::Instant;
 ///
 /// use ipfs_bitswap::engine::{Engine, Output};
-/// use ipfs_bitswap::message::{Received, Want};
+/// use ipfs_bitswap::message::{Received, Version, Want};
 /// use ipfs_traits::{memory::peer_id, Bytes, HashTable};
 ///
 /// let now = Instant::now();
 /// let mut engine = Engine::new([7; 32]);
-/// engine.handle_connected(peer_id(1), now);
+/// engine.handle_connected(peer_id(1), Version::V1_2, now);
 /// let session = engine.open_session();
 /// engine.want(session, "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e".parse()?, now);
 ///
@@ -128,19 +134,29 @@ pub struct Stats {
     pub bytes_sent: u64,
     /// Wants of peers that were beyond their share, and were dropped.
     pub wants_dropped: u64,
+    /// Wants of peers that the policy refused.
+    pub wants_refused: u64,
+    /// Bytes of blocks that are read for peers, or read and not sent: now.
+    pub reading: u64,
 }
 
 impl Engine {
-    /// An engine whose choices between equals follow from `seed`.
+    /// An engine whose choices between equals follow from `seed`, and that serves everybody.
     pub fn new(seed: [u8; 32]) -> Self {
-        let (client, server) = (Client::new(seed), Server::default());
+        Self::with_policy(seed, Arc::new(Everybody))
+    }
+
+    /// An engine whose choices between equals follow from `seed`, and that serves whom it may.
+    pub fn with_policy(seed: [u8; 32], policy: Arc<dyn Policy>) -> Self {
+        let (client, server) = (Client::new(seed), Server::new(policy));
         Self { client, server, outputs: Outputs::default() }
     }
 
-    /// A peer that speaks bitswap is connected. Once more is no news.
-    pub fn handle_connected(&mut self, peer: PeerId, now: Instant) {
+    /// A peer that speaks bitswap is connected, and this is the best version that it knows. Once more
+    /// is no news but for the version.
+    pub fn handle_connected(&mut self, peer: PeerId, version: Version, now: Instant) {
         self.server.connected(peer);
-        self.client.connected(peer, now, &mut self.outputs);
+        self.client.connected(peer, version, now, &mut self.outputs);
     }
 
     /// A peer is gone, or no longer speaks bitswap. All that it wanted is forgotten, and what was
@@ -162,7 +178,11 @@ impl Engine {
         blocks: Vec<Block>,
         now: Instant,
     ) {
+        let before = self.client.stats();
         self.client.message(peer, message, blocks, now, &mut self.outputs);
+        let after = self.client.stats();
+        let blocks = after.blocks_received - before.blocks_received;
+        self.server.note_received(&peer, blocks, after.bytes_received - before.bytes_received);
         self.server.message(peer, message, &mut self.outputs);
     }
 
@@ -212,8 +232,8 @@ impl Engine {
     }
 
     /// Ends a session and all its wants.
-    pub fn close_session(&mut self, session: SessionId, now: Instant) {
-        self.client.close_session(session, now, &mut self.outputs);
+    pub fn close_session(&mut self, session: SessionId) {
+        self.client.close_session(session, &mut self.outputs);
     }
 
     /// A session wants a block. Once more is no news.
@@ -222,8 +242,8 @@ impl Engine {
     }
 
     /// A session no longer wants a block.
-    pub fn cancel(&mut self, session: SessionId, cid: &Cid, now: Instant) {
-        self.client.cancel(session, cid, now, &mut self.outputs);
+    pub fn cancel(&mut self, session: SessionId, cid: &Cid) {
+        self.client.cancel(session, cid, &mut self.outputs);
     }
 
     /// Peers that are said to have what the session wants.
@@ -262,6 +282,11 @@ impl Engine {
         let mut stats = self.client.stats();
         self.server.count(&mut stats);
         stats
+    }
+
+    /// What a peer gave and took; all zero for one that is not known.
+    pub fn ledger(&self, peer: &PeerId) -> Ledger {
+        self.server.ledger(peer)
     }
 
     /// The peers that are connected.

@@ -11,21 +11,25 @@
 //! | [`Bitswap`], [`Options`] | the exchange of a node |
 //! | [`engine`] | the protocol without IO |
 //! | [`message`] | what goes over the wire |
+//! | [`Policy`], [`RateLimits`], [`Ledger`] | who is served, how fast, and who gave what |
 //!
 //! # When not to use it
 //!
 //! In an application that runs a node: `ipfs-core` builds it by default. To fetch from web servers:
 //! that is another exchange.
 //!
-//! # Not here yet
+//! # Versions
 //!
-//! The older protocols 1.1.0 and 1.0.0, ledgers, policies and limits of rate; asking several peers
-//! for the last blocks at once.
+//! 1.2.0, 1.1.0, 1.0.0 and the one before versions are spoken, in and out: see [`message::Version`].
 
 mod driver;
 pub mod engine;
 pub mod message;
+mod policy;
 
 pub use ipfs_traits::{Exchange, Session};
 
-pub use self::driver::{Bitswap, Options};
+pub use self::{
+    driver::{Bitswap, Options},
+    policy::{Everybody, Ledger, Policy, RateLimits},
+};

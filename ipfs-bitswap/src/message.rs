@@ -1,4 +1,4 @@
-//! The wire format of bitswap 1.2.0: what is sent is built and encoded here, what is received is a
+//! The wire format of bitswap, in all its versions: what is sent is built and encoded here, what is received is a
 //! view over its bytes.
 //!
 //! The format is that of the [Bitswap specification]: a protobuf message behind a varint of its
@@ -8,14 +8,15 @@
 //! [Bitswap specification]: https://specs.ipfs.tech/bitswap-protocol/
 
 mod received;
+mod version;
 
 use bytes::Bytes;
-use ipfs_traits::{Block, Cid, HashTable, Prefix, Result, network::Protocol, protobuf, varint};
+use ipfs_traits::{Block, Cid, HashTable, Prefix, Result, protobuf, varint};
 
-pub use self::received::{Received, WantEntries};
-
-/// Bitswap 1.2.0, which knows HAVE and DONT_HAVE.
-pub const V1_2_0: Protocol = Protocol::from_static("/ipfs/bitswap/1.2.0");
+pub use self::{
+    received::{Received, WantEntries},
+    version::{PROTOCOLS, UNVERSIONED, V1_0_0, V1_1_0, V1_2_0, Version},
+};
 
 /// The longest message, in bytes, without its length: what libp2p lets through everywhere.
 pub const MAX_MESSAGE: usize = 4 << 20;
@@ -67,6 +68,7 @@ const ENTRY_CANCEL: u32 = 3;
 const ENTRY_TYPE: u32 = 4;
 const ENTRY_DONT_HAVE: u32 = 5;
 const WANTLIST: u32 = 1;
+const BARE_BLOCKS: u32 = 2;
 const PAYLOAD: u32 = 3;
 const PRESENCES: u32 = 4;
 const PENDING_BYTES: u32 = 5;
@@ -81,31 +83,27 @@ impl Message {
         !self.full && self.entries.is_empty() && self.blocks.is_empty() && self.presences.is_empty()
     }
 
-    /// The message behind its length, in runs of bytes: the blocks are not copied.
+    /// The message behind its length, in runs of bytes: the blocks are not copied. What this version
+    /// cannot say is left out.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownHash`](ipfs_traits::Error::UnknownHash) for a block whose hash is not in the
     /// table; none that was verified with it.
-    pub fn encode(&self, hashes: &HashTable) -> Result<Vec<Bytes>> {
+    pub fn encode(&self, version: Version, hashes: &HashTable) -> Result<Vec<Bytes>> {
         let mut runs = vec![Bytes::new()];
         let mut open = Vec::new();
         if self.full || !self.entries.is_empty() {
             protobuf::write_bytes(WANTLIST, &self.encode_wantlist(), &mut open);
         }
-        for (cid, have) in &self.presences {
-            protobuf::write_bytes(PRESENCES, &encode_presence(cid, *have), &mut open);
-        }
-        if self.pending_bytes > 0 {
-            protobuf::write_varint(PENDING_BYTES, self.pending_bytes.into(), &mut open);
+        if version.has_presences() {
+            self.encode_presences(&mut open);
         }
         for block in &self.blocks {
-            let prefix = Prefix::of(block.cid()).to_bytes(hashes)?;
-            let len = protobuf::bytes_len(PAYLOAD_PREFIX, prefix.len())
-                + protobuf::bytes_len(PAYLOAD_DATA, block.len());
-            protobuf::write_head(PAYLOAD, len, &mut open);
-            protobuf::write_bytes(PAYLOAD_PREFIX, &prefix, &mut open);
-            protobuf::write_head(PAYLOAD_DATA, block.len(), &mut open);
+            match version {
+                Version::V1_0 => protobuf::write_head(BARE_BLOCKS, block.len(), &mut open),
+                Version::V1_1 | Version::V1_2 => encode_payload_head(block, hashes, &mut open)?,
+            }
             runs.push(std::mem::take(&mut open).into());
             runs.push(block.data().clone());
         }
@@ -118,6 +116,15 @@ impl Message {
         Ok(runs)
     }
 
+    fn encode_presences(&self, out: &mut Vec<u8>) {
+        for (cid, have) in &self.presences {
+            protobuf::write_bytes(PRESENCES, &encode_presence(cid, *have), out);
+        }
+        if self.pending_bytes > 0 {
+            protobuf::write_varint(PENDING_BYTES, self.pending_bytes.into(), out);
+        }
+    }
+
     fn encode_wantlist(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.entries.len() * 52);
         for entry in &self.entries {
@@ -128,6 +135,16 @@ impl Message {
         }
         out
     }
+}
+
+fn encode_payload_head(block: &Block, hashes: &HashTable, out: &mut Vec<u8>) -> Result<()> {
+    let prefix = Prefix::of(block.cid()).to_bytes(hashes)?;
+    let len = protobuf::bytes_len(PAYLOAD_PREFIX, prefix.len())
+        + protobuf::bytes_len(PAYLOAD_DATA, block.len());
+    protobuf::write_head(PAYLOAD, len, out);
+    protobuf::write_bytes(PAYLOAD_PREFIX, &prefix, out);
+    protobuf::write_head(PAYLOAD_DATA, block.len(), out);
+    Ok(())
 }
 
 fn encode_entry(entry: &Entry) -> Vec<u8> {

@@ -16,7 +16,7 @@ use ipfs_traits::{
 };
 
 use super::{Shared, lock, notify::Notify, read, write};
-use crate::message::V1_2_0;
+use crate::message::{PROTOCOLS, Version};
 
 /// The peers that speak bitswap.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Peers {
 
 /// Watches the network: who comes, who goes, and who opens a stream.
 pub(super) fn watch(shared: Arc<Shared>) -> Result<impl Future<Output = ()> + Send> {
-    let mut streams = shared.network.accept(&[V1_2_0], shared.options.max_streams)?;
+    let mut streams = shared.network.accept(&PROTOCOLS, shared.options.max_streams)?;
     let mut events = shared.network.events();
     Ok(async move {
         let mut connected = BTreeSet::new();
@@ -58,18 +58,13 @@ pub(super) fn watch(shared: Arc<Shared>) -> Result<impl Future<Output = ()> + Se
                 Either::Left((Some(event), _)) => shared.event(event, &mut connected),
                 Either::Right((Some(Inbound { peer, stream }), _)) => {
                     if connected.contains(&peer) {
-                        shared.add_peer(peer);
-                        shared.inbound(&peer, stream);
+                        shared.inbound(peer, stream);
                     }
                 }
                 Either::Left((None, _)) | Either::Right((None, _)) => return,
             }
         }
     })
-}
-
-fn speaks(protocols: &[Protocol]) -> bool {
-    protocols.contains(&V1_2_0)
 }
 
 impl Shared {
@@ -83,8 +78,7 @@ impl Shared {
                 connected.remove(&peer);
                 self.remove_peer(&peer);
             }
-            Event::Protocols(peer, protocols) if speaks(&protocols) => self.add_peer(peer),
-            Event::Protocols(peer, _) => self.remove_peer(&peer),
+            Event::Protocols(peer, protocols) => self.speaks(peer, &protocols),
             _ => {}
         }
     }
@@ -96,30 +90,37 @@ impl Shared {
             self.remove_peer(peer);
         }
         for state in &now.peers {
-            match &state.protocols {
-                Some(protocols) if speaks(protocols) => self.add_peer(state.peer),
-                Some(_) => self.remove_peer(&state.peer),
-                None => {}
+            if let Some(protocols) = &state.protocols {
+                self.speaks(state.peer, protocols);
             }
         }
     }
 
-    fn add_peer(self: &Arc<Self>, peer: PeerId) {
-        {
-            let mut peers = lock(&self.peers);
-            if peers.closed || peers.of.contains_key(&peer) {
-                return;
+    /// A peer has told what it speaks.
+    fn speaks(self: &Arc<Self>, peer: PeerId, protocols: &[Protocol]) {
+        match Version::best(protocols) {
+            Some(version) => {
+                self.add_peer(peer);
+                let now = self.runtime.now();
+                self.with_engine(|engine| engine.handle_connected(peer, version, now));
             }
-            let (streams, inbound) = mpsc::unbounded();
-            let wake = Arc::<Notify>::default();
-            let reading = read::streams(self.clone(), peer, inbound);
-            let writing = write::messages(self.clone(), peer, wake.clone());
-            let spawn = |work| self.runtime.spawn(work);
-            let tasks = [spawn(Box::pin(reading) as _), spawn(Box::pin(writing) as _)];
-            peers.of.insert(peer, Handle { wake, streams, _tasks: tasks });
+            None => self.remove_peer(&peer),
         }
-        let now = self.runtime.now();
-        self.with_engine(|engine| engine.handle_connected(peer, now));
+    }
+
+    /// Starts what reads from a peer and writes to it.
+    fn add_peer(self: &Arc<Self>, peer: PeerId) {
+        let mut peers = lock(&self.peers);
+        if peers.closed || peers.of.contains_key(&peer) {
+            return;
+        }
+        let (streams, inbound) = mpsc::unbounded();
+        let wake = Arc::<Notify>::default();
+        let reading = read::streams(self.clone(), peer, inbound);
+        let writing = write::messages(self.clone(), peer, wake.clone());
+        let spawn = |work| self.runtime.spawn(work);
+        let tasks = [spawn(Box::pin(reading) as _), spawn(Box::pin(writing) as _)];
+        peers.of.insert(peer, Handle { wake, streams, _tasks: tasks });
     }
 
     pub(super) fn remove_peer(self: &Arc<Self>, peer: &PeerId) {
@@ -130,8 +131,12 @@ impl Shared {
         }
     }
 
-    fn inbound(&self, peer: &PeerId, stream: Stream) {
-        if let Some(handle) = lock(&self.peers).of.get(peer) {
+    /// A peer has opened a stream; perhaps before it has told what it speaks.
+    fn inbound(self: &Arc<Self>, peer: PeerId, stream: Stream) {
+        if !lock(&self.peers).of.contains_key(&peer) {
+            self.speaks(peer, std::slice::from_ref(stream.protocol()));
+        }
+        if let Some(handle) = lock(&self.peers).of.get(&peer) {
             // Its number is bounded where it was accepted.
             let _ = handle.streams.unbounded_send(stream);
         }

@@ -1,8 +1,10 @@
 //! Reading the streams of a peer.
 
 use std::{
+    io,
+    pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,30 +21,58 @@ use ipfs_traits::{
     Block, Error, HashTable, PeerId, Prefix, Result, RuntimeExt, limits, network::Stream, varint,
 };
 
-use super::{Shared, lock, notify::Notify};
+use super::{
+    Shared, lock,
+    notify::Notify,
+    rate::{Debt, Way},
+};
 use crate::message::{MAX_MESSAGE, Received};
 
-/// Bytes of messages of one peer that are read at once: two of the largest, so that one is read
-/// while another is hashed.
+/// Bytes of messages of one peer that are in memory: two of the largest, so that some are read
+/// while others are hashed.
 const PEER_BYTES: usize = 2 * MAX_MESSAGE;
 
 /// How long a message may take from its first byte to its last.
 const MESSAGE: Duration = Duration::from_secs(120);
 
-/// Bytes that are asked of a stream at once, and that a message is given room for before they are
-/// here.
-const STEP: usize = 256 << 10;
-
 /// Blocks of fewer bytes than this, together, are hashed on the spot: a hop would cost more.
 const HASH_HERE: usize = 16 << 10;
+
+/// Messages of one peer whose blocks are hashed together. So many of 256 KiB keep all lanes busy.
+const TOGETHER: usize = 32;
 
 /// Reads all streams of a peer, until it is gone.
 pub(super) async fn streams(
     shared: Arc<Shared>,
     peer: PeerId,
-    mut inbound: mpsc::UnboundedReceiver<Stream>,
+    inbound: mpsc::UnboundedReceiver<Stream>,
 ) {
-    let budget = Budget { left: AtomicUsize::new(PEER_BYTES), freed: Notify::default() };
+    let (read, messages) = mpsc::unbounded();
+    let reader = Reader {
+        shared: shared.clone(),
+        peer,
+        left: AtomicUsize::new(PEER_BYTES),
+        freed: Notify::default(),
+        debt: Mutex::default(),
+        read,
+    };
+    // Both in one task: while blocks are hashed elsewhere, more are read.
+    select(pin!(all(&reader, inbound)), pin!(handle(&shared, peer, &reader, messages))).await;
+}
+
+/// What the streams of a peer share.
+struct Reader {
+    shared: Arc<Shared>,
+    peer: PeerId,
+    /// Bytes of messages that the peer may still have in memory.
+    left: AtomicUsize,
+    freed: Notify,
+    debt: Mutex<Debt>,
+    /// Never more than there is memory for.
+    read: mpsc::UnboundedSender<Received>,
+}
+
+async fn all(reader: &Reader, mut inbound: mpsc::UnboundedReceiver<Stream>) {
     let mut open = FuturesUnordered::new();
     loop {
         let next = match open.is_empty() {
@@ -53,70 +83,98 @@ pub(super) async fn streams(
             },
         };
         let Some(stream) = next else { return };
-        open.push(read(&shared, peer, stream, &budget));
+        open.push(reader.stream(stream));
     }
 }
 
-/// Bytes of messages that one peer may have in memory.
-struct Budget {
-    left: AtomicUsize,
-    freed: Notify,
+/// Has what was read hashed, as much at once as there is, and hands it on in the order it came.
+async fn handle(
+    shared: &Arc<Shared>,
+    peer: PeerId,
+    reader: &Reader,
+    messages: mpsc::UnboundedReceiver<Received>,
+) {
+    let mut messages = messages.ready_chunks(TOGETHER);
+    while let Some(messages) = messages.next().await {
+        let mut blocks = shared.verify(&peer, &messages).await;
+        let now = shared.runtime.now();
+        shared.with_engine(|engine| {
+            for message in &messages {
+                // All of them with the first: it is one peer, and one moment.
+                engine.handle_message(peer, message, std::mem::take(&mut blocks), now);
+            }
+        });
+        reader.free(messages.iter().map(Received::len).sum());
+    }
 }
 
-struct Share<'a> {
-    budget: &'a Budget,
-    bytes: usize,
-}
+impl Reader {
+    async fn stream(&self, mut stream: Stream) {
+        loop {
+            match self.message(&mut stream).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    // The stream is dropped, and so reset.
+                    tracing::debug!(peer = %self.peer, %error, "a stream is given up");
+                    return;
+                }
+            }
+        }
+    }
 
-impl Budget {
+    /// Reads one message and hands it on; `false` at the end of the stream.
+    async fn message(&self, stream: &mut Stream) -> Result<bool> {
+        let Some(len) = read_len(stream).await? else { return Ok(false) };
+        let runtime = &*self.shared.runtime;
+        self.shared.rates.wait(runtime, Way::Down, &self.debt).await;
+        let share = self.take(len).await;
+        let body = runtime.timeout(MESSAGE, "a message", read_body(stream, len)).await?;
+        self.shared.rates.used(Way::Down, &mut lock(&self.debt), len, runtime.now());
+        let message = Received::parse(body)?;
+        if self.read.unbounded_send(message).is_ok() {
+            share.keep();
+        }
+        Ok(true)
+    }
+
+    /// Waits until there is memory for so many bytes.
     async fn take(&self, bytes: usize) -> Share<'_> {
         loop {
             let take = |left: usize| left.checked_sub(bytes);
             if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
-                return Share { budget: self, bytes };
+                return Share { reader: self, bytes };
             }
             // All streams of a peer are read by one task, and polled again together.
             self.freed.wait().await;
         }
     }
+
+    fn free(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Ordering::Relaxed);
+        self.freed.tell();
+    }
+}
+
+/// Memory that a message has while it is read.
+struct Share<'a> {
+    reader: &'a Reader,
+    bytes: usize,
+}
+
+impl Share<'_> {
+    /// It is freed when the message has been handled.
+    fn keep(mut self) {
+        self.bytes = 0;
+    }
 }
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.budget.left.fetch_add(self.bytes, Ordering::Relaxed);
-        self.budget.freed.tell();
-    }
-}
-
-async fn read(shared: &Arc<Shared>, peer: PeerId, mut stream: Stream, budget: &Budget) {
-    loop {
-        match read_one(shared, peer, &mut stream, budget).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                // The stream is dropped, and so reset.
-                tracing::debug!(%peer, %error, "a stream is given up");
-                return;
-            }
+        if self.bytes > 0 {
+            self.reader.free(self.bytes);
         }
     }
-}
-
-/// Reads one message and hands it on; `false` at the end of the stream.
-async fn read_one(
-    shared: &Arc<Shared>,
-    peer: PeerId,
-    stream: &mut Stream,
-    budget: &Budget,
-) -> Result<bool> {
-    let Some(len) = read_len(stream).await? else { return Ok(false) };
-    let _share = budget.take(len).await;
-    let body = shared.runtime.timeout(MESSAGE, "a message", read_body(stream, len)).await?;
-    let message = Received::parse(body)?;
-    let blocks = shared.verify(&peer, &message).await;
-    let now = shared.runtime.now();
-    shared.with_engine(|engine| engine.handle_message(peer, &message, blocks, now));
-    Ok(true)
 }
 
 fn broken(error: std::io::Error) -> Error {
@@ -146,26 +204,23 @@ async fn read_len(stream: &mut Stream) -> Result<Option<usize>> {
 }
 
 async fn read_body(stream: &mut Stream, len: usize) -> Result<Bytes> {
-    let mut body = BytesMut::new();
-    let mut filled = 0;
-    while filled < len {
-        if filled == body.len() {
-            body.resize(len.min(filled + STEP.max(filled)), 0);
-        }
-        let read = stream.read(&mut body[filled..]).await.map_err(broken)?;
-        if read == 0 {
-            return Err(Error::malformed("bitswap message", "it is cut off"));
-        }
-        filled += read;
-    }
+    // Memory that is zero and not written to yet costs nothing until the bytes come.
+    let mut body = BytesMut::zeroed(len);
+    stream.read_exact(&mut body).await.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::malformed("bitswap message", "it is cut off"),
+        _ => broken(error),
+    })?;
     Ok(body.freeze())
 }
 
 impl Shared {
-    /// The blocks of a message, each hashed to know its CID. One that makes no sense is left out.
-    async fn verify(&self, peer: &PeerId, message: &Received) -> Vec<Block> {
-        let payloads: Vec<(Prefix, Bytes)> =
-            message.payloads().filter(|(_, data)| data.len() <= limits::MAX_BLOCK).collect();
+    /// The blocks of messages, each hashed to know its CID. One that makes no sense is left out.
+    async fn verify(&self, peer: &PeerId, messages: &[Received]) -> Vec<Block> {
+        let payloads: Vec<(Prefix, Bytes)> = messages
+            .iter()
+            .flat_map(Received::payloads)
+            .filter(|(_, data)| data.len() <= limits::MAX_BLOCK)
+            .collect();
         if payloads.is_empty() {
             return Vec::new();
         }

@@ -39,8 +39,7 @@ impl fmt::Debug for Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let now = self.shared.runtime.now();
-        self.shared.with_engine(|engine| engine.close_session(self.id, now));
+        self.shared.with_engine(|engine| engine.close_session(self.id));
     }
 }
 
@@ -211,12 +210,11 @@ impl Stream for Fetch {
 impl Drop for Fetch {
     fn drop(&mut self) {
         let Inner { shared, id } = &*self.session;
-        let now = shared.runtime.now();
         {
             let mut listeners = lock(&shared.listeners);
             for cid in self.outstanding.keys() {
                 if listeners.remove(*id, cid, &self.mailbox) {
-                    lock(&shared.engine).cancel(*id, cid, now);
+                    lock(&shared.engine).cancel(*id, cid);
                 }
             }
         }

@@ -1,18 +1,20 @@
 //! Writing to a peer what the engine has for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::AsyncWriteExt;
-use ipfs_traits::{
-    Block, Error, PeerId, Result, RuntimeExt,
-    network::{Protocol, Stream},
+use ipfs_traits::{Block, Error, PeerId, Result, RuntimeExt, network::Stream};
+
+use super::{
+    Shared, lock,
+    notify::Notify,
+    rate::{Debt, LOOK, Way},
 };
-
-use super::{Shared, lock, notify::Notify};
-use crate::message::{Message, V1_2_0};
-
-const PROTOCOLS: &[Protocol] = &[V1_2_0];
+use crate::message::{Message, PROTOCOLS, Version};
 
 /// Bytes of blocks in one message, about: one more block may follow. Larger ones would make what
 /// comes first wait for what comes last.
@@ -36,51 +38,75 @@ const LEAST: Duration = Duration::from_secs(10);
 
 /// Writes to a peer until it is gone, or cannot be written to.
 pub(super) async fn messages(shared: Arc<Shared>, peer: PeerId, wake: Arc<Notify>) {
-    let mut stream = None;
+    let mut writer = Writer { shared, peer, stream: None, debt: Debt::default() };
     loop {
-        wait(&shared, &wake, &mut stream).await;
-        if let Err(error) = write_all(&shared, peer, &mut stream).await {
+        writer.wait(&wake).await;
+        if let Err(error) = writer.all().await {
             tracing::debug!(%peer, %error, "a peer cannot be written to");
             // This task is one of the peer's, so it ends with that.
-            return shared.remove_peer(&peer);
+            return writer.shared.remove_peer(&peer);
         }
     }
 }
 
-/// Waits until there is something to write. A stream that idles is closed: it would keep the
-/// connection for ever.
-async fn wait(shared: &Shared, wake: &Notify, stream: &mut Option<Stream>) {
-    if let Some(mut open) = stream.take() {
+struct Writer {
+    shared: Arc<Shared>,
+    peer: PeerId,
+    stream: Option<Stream>,
+    debt: Debt,
+}
+
+impl Writer {
+    /// When blocks may be sent, if not now.
+    fn free_at(&self) -> Option<Instant> {
+        self.shared.rates.free_at(Way::Up, &self.debt, self.shared.runtime.now())
+    }
+
+    /// Waits until there is something to write. A stream that idles is closed: it would keep the
+    /// connection for ever.
+    async fn wait(&mut self, wake: &Notify) {
+        let runtime = self.shared.runtime.clone();
         let told = async {
             wake.wait().await;
             Ok(())
         };
-        if shared.runtime.timeout(IDLE, "a message", told).await.is_ok() {
-            *stream = Some(open);
+        if let Some(at) = self.free_at() {
+            let longest = at.min(runtime.now() + LOOK) - runtime.now();
+            let _ = runtime.timeout(longest, "a message", told).await;
+            return;
+        }
+        let Some(mut open) = self.stream.take() else { return wake.wait().await };
+        if runtime.timeout(IDLE, "a message", told).await.is_ok() {
+            self.stream = Some(open);
             return;
         }
         let close = async { open.close().await.map_err(|e| Error::component("stream", e)) };
-        let _ = shared.runtime.timeout(LEAST, "closing a stream", close).await;
+        let _ = runtime.timeout(LEAST, "closing a stream", close).await;
+        wake.wait().await;
     }
-    wake.wait().await;
-}
 
-/// Writes all that there is for the peer now.
-async fn write_all(shared: &Arc<Shared>, peer: PeerId, stream: &mut Option<Stream>) -> Result<()> {
-    loop {
-        let now = shared.runtime.now();
-        let Some(message) = lock(&shared.engine).poll_transmit(peer, MESSAGE_BYTES, now) else {
-            // Nothing more follows at once: what was written should leave now.
-            if let Some(open) = stream
-                && open.flush().await.is_err()
-            {
-                *stream = None;
-            }
-            return Ok(());
-        };
-        let bytes = message.blocks.iter().map(Block::len).sum();
-        send(shared, peer, stream, &message).await?;
-        shared.with_engine(|engine| engine.handle_sent(peer, bytes));
+    /// Writes all that there is for the peer now.
+    async fn all(&mut self) -> Result<()> {
+        loop {
+            let now = self.shared.runtime.now();
+            // Beyond the limit of rate all but blocks is sent.
+            let most = if self.free_at().is_some() { 0 } else { MESSAGE_BYTES };
+            let Some(message) = lock(&self.shared.engine).poll_transmit(self.peer, most, now)
+            else {
+                // Nothing more follows at once: what was written should leave now.
+                if let Some(open) = &mut self.stream
+                    && open.flush().await.is_err()
+                {
+                    self.stream = None;
+                }
+                return Ok(());
+            };
+            let bytes = message.blocks.iter().map(Block::len).sum();
+            send(&self.shared, self.peer, &mut self.stream, &message).await?;
+            let now = self.shared.runtime.now();
+            self.shared.rates.used(Way::Up, &mut self.debt, bytes, now);
+            self.shared.with_engine(|engine| engine.handle_sent(self.peer, bytes));
+        }
     }
 }
 
@@ -91,9 +117,6 @@ async fn send(
     stream: &mut Option<Stream>,
     message: &Message,
 ) -> Result<()> {
-    let runs = message.encode(&shared.hashes)?;
-    let bytes: usize = runs.iter().map(Bytes::len).sum();
-    let patience = LEAST + Duration::from_secs_f64(bytes as f64 / SLOWEST);
     let mut last = Error::Unreachable(peer, None);
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
@@ -102,7 +125,7 @@ async fn send(
         let open = match stream.take() {
             Some(open) => open,
             None => {
-                let opening = shared.network.open(peer, PROTOCOLS);
+                let opening = shared.network.open(peer, &PROTOCOLS);
                 match shared.runtime.timeout(OPEN, "opening a stream", opening).await {
                     Ok(open) => open,
                     // Also when it refuses a protocol that it said it speaks: so it does when it
@@ -114,6 +137,11 @@ async fn send(
                 }
             }
         };
+        // What the other side understands shows when the stream is there.
+        let version = Version::of(open.protocol()).unwrap_or_default();
+        let runs = message.encode(version, &shared.hashes)?;
+        let bytes: usize = runs.iter().map(Bytes::len).sum();
+        let patience = LEAST + Duration::from_secs_f64(bytes as f64 / SLOWEST);
         match shared.runtime.timeout(patience, "writing", write(open, &runs)).await {
             Ok(open) => {
                 *stream = Some(open);

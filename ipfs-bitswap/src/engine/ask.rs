@@ -1,4 +1,4 @@
-//! What one peer was asked, what is to be sent to it, and how well it answers.
+//! What one peer was asked, and what is to be sent to it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -7,7 +7,8 @@ use std::{
 
 use ipfs_traits::Cid;
 
-use crate::message::{Entry, Want};
+use super::pace::Pace;
+use crate::message::{Entry, Version, Want};
 
 /// The most CIDs that a peer is asked for at a time: others remember 1,024 wants of a peer and drop
 /// what is beyond.
@@ -27,24 +28,16 @@ const MAX_SILENCE: Duration = Duration::from_secs(60);
 /// taken for lost: three times a slow round trip and then some.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How fast a peer is taken to be until it has shown it, in bytes a second: fast enough to be tried.
-const FIRST_RATE: f64 = 20e6;
+/// The same for a peer that has not given anything yet.
+const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How soon a peer is taken to answer until it has shown it.
-const FIRST_LATENCY: Duration = Duration::from_millis(50);
-
-/// Differences below this are taken for chance.
-const SAME_LATENCY: Duration = Duration::from_millis(20);
-
-/// Blocks that keep a peer busy, so that it shows how fast it is.
-const BUSY: usize = 8;
-
-/// The least time over which a rate is measured.
-const RATE_WINDOW: Duration = Duration::from_millis(100);
+/// How long a peer that cannot say that it lacks a block has for giving it, as Kubo has it.
+const UNSAID: Duration = Duration::from_secs(5);
 
 /// One peer, as the client half sees it.
 #[derive(Debug)]
 pub(super) struct Peer {
+    version: Version,
     asked: BTreeMap<Cid, Asked>,
     /// What of it is not answered.
     unanswered: usize,
@@ -61,9 +54,7 @@ pub(super) struct Peer {
     waiting: Option<Instant>,
     silence: Duration,
     silent: bool,
-    latency: Duration,
-    rate: f64,
-    window: Option<(Instant, usize)>,
+    pub(super) pace: Pace,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +69,19 @@ struct Asked {
     denied: bool,
 }
 
+/// What became of what a peer was asked and should have answered.
+#[derive(Debug, Default)]
+pub(super) struct Overdue {
+    /// To be asked of others.
+    pub(super) late: Vec<Cid>,
+    /// Of an old peer, which would say nothing if it lacked them.
+    pub(super) lacked: Vec<Cid>,
+}
+
 impl Peer {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(version: Version) -> Self {
         Self {
+            version,
             asked: BTreeMap::new(),
             unanswered: 0,
             blocks: 0,
@@ -91,20 +92,37 @@ impl Peer {
             waiting: None,
             silence: SILENCE,
             silent: false,
-            latency: FIRST_LATENCY,
-            rate: FIRST_RATE,
-            window: None,
+            pace: Pace::new(),
         }
     }
 
-    /// Whether more can be asked of it.
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) const fn set_version(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    /// Whether it can say what it has and what it lacks.
+    pub(super) const fn has_presences(&self) -> bool {
+        self.version.has_presences()
+    }
+
+    /// Whether it can be told of one more CID.
+    pub(super) fn remembers_more(&self) -> bool {
         self.asked.len() < MAX_ASKED
+    }
+
+    /// Whether it can be asked for one more block now.
+    pub(super) fn has_room(&mut self, block_size: f64) -> bool {
+        self.remembers_more() && self.pace.has_room(self.blocks, block_size)
     }
 
     /// Whether it has something to answer.
     const fn is_asked(&self) -> bool {
         self.unanswered > 0
+    }
+
+    /// Blocks that it is asked for and has not answered.
+    pub(super) const fn in_flight(&self) -> usize {
+        self.blocks
     }
 
     /// Whether it may send a block: it has something to answer, or it lacked a block that is still
@@ -133,22 +151,27 @@ impl Peer {
         self.silent
     }
 
-    /// How soon it answers, as far as that has been seen.
-    pub(super) const fn latency(&self) -> Duration {
-        self.latency
+    /// Whether others come first.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.silent || self.pace.is_distrusted()
     }
 
     /// How long a block asked of it now should take, in seconds, compared with a peer that answers
-    /// as soon as the best. Peers that are about as near count as equally near, so that all of them
-    /// are kept busy.
+    /// as soon as the best.
     pub(super) fn expected(&self, best: Duration, block_size: f64) -> f64 {
-        let farther = self.latency.saturating_sub(best * 2 + SAME_LATENCY);
-        farther.as_secs_f64() + self.backlog(block_size)
+        self.pace.expected(best, (self.blocks + 1) as f64 * block_size)
     }
 
-    /// How long what was asked before should take, in seconds.
-    fn backlog(&self, block_size: f64) -> f64 {
-        (self.blocks + 1) as f64 * block_size / self.rate
+    /// How long all that it is asked for should take.
+    fn backlog(&self, block_size: f64) -> Duration {
+        let seconds = self.pace.takes(self.blocks as f64 * block_size);
+        Duration::try_from_secs_f64(seconds).unwrap_or(MAX_SILENCE).min(MAX_SILENCE)
+    }
+
+    /// How long it may take for what it is asked now until another is asked too, where nothing else
+    /// is left to do.
+    pub(super) fn hedged_after(&self, block_size: f64) -> Duration {
+        self.pace.latency() * 3 + self.backlog(block_size) * 2 + Duration::from_millis(100)
     }
 
     /// Asks for a CID, or for the block where only HAVE was asked.
@@ -183,7 +206,7 @@ impl Peer {
             self.waiting = None;
         }
         if self.blocks == 0 {
-            self.window = None;
+            self.pace.pause();
         }
         Some(asked)
     }
@@ -215,10 +238,11 @@ impl Peer {
                 asked.sent = Some(now);
                 if asked.want == Want::Block {
                     self.sent.push_back((now, cid));
-                    self.window.get_or_insert((now, 0));
+                    self.pace.begin(now);
                 }
                 let (want, priority) = (asked.want, asked.priority);
-                entries.push(Entry { cid, want, priority, send_dont_have: true });
+                let send_dont_have = self.version.has_presences();
+                entries.push(Entry { cid, want, priority, send_dont_have });
             }
         }
         if entries.is_empty() {
@@ -237,83 +261,90 @@ impl Peer {
         self.waiting = self.is_asked().then_some(now);
     }
 
-    /// It has answered what it was asked of this CID: how long that took says how far away it is.
-    /// A block comes behind others, and says it only when it came sooner than was thought.
-    pub(super) fn answered(&mut self, cid: &Cid, now: Instant) {
-        let Some(Asked { want, sent: Some(sent), again: false, denied: false, .. }) =
-            self.asked.get(cid)
-        else {
-            return;
-        };
-        let took = now.saturating_duration_since(*sent);
-        let slower =
-            if *want == Want::Block { self.latency } else { (self.latency * 7 + took) / 8 };
-        self.latency = took.min(slower);
+    /// When it was asked what it answers now, if it was asked once.
+    fn asked_at(&self, cid: &Cid) -> Option<(Want, Instant)> {
+        match self.asked.get(cid) {
+            Some(Asked { want, sent: Some(sent), again: false, denied: false, .. }) => {
+                Some((*want, *sent))
+            }
+            _ => None,
+        }
     }
 
-    /// Blocks of so many bytes have come from it.
-    pub(super) fn received(&mut self, bytes: usize, now: Instant) {
-        let Some((since, before)) = self.window else { return };
-        let (took, bytes) = (now.saturating_duration_since(since), before + bytes);
-        if took < RATE_WINDOW {
-            self.window = Some((since, bytes));
-            return;
+    /// It has said whether it has a block: how long that took says how far away it is.
+    pub(super) fn answered(&mut self, cid: &Cid, now: Instant) {
+        if let Some((Want::Have, at)) = self.asked_at(cid) {
+            self.pace.answered(now.saturating_duration_since(at));
         }
-        self.window = Some((now, 0));
-        // A peer that had little to do was not slow for it: then only more than was thought counts.
-        let measured = bytes as f64 / took.as_secs_f64();
-        if self.blocks >= BUSY || measured > self.rate {
-            self.rate = self.rate * 0.7 + measured * 0.3;
-        }
+    }
+
+    /// It has given a block of so many bytes.
+    pub(super) fn gave(&mut self, cid: &Cid, bytes: usize, now: Instant) {
+        let asked = self.asked_at(cid).map(|(_, at)| at);
+        self.pace.received(bytes, asked, now);
     }
 
     fn patience(&self, block_size: f64) -> Duration {
-        let backlog = 2.0 * self.backlog(block_size);
-        PATIENCE + Duration::try_from_secs_f64(backlog).unwrap_or(MAX_SILENCE).min(MAX_SILENCE)
+        let patience = if self.pace.gave() { PATIENCE } else { FIRST_PATIENCE };
+        patience + self.backlog(block_size) * 2
+    }
+
+    /// How long what was asked for first may take.
+    fn limit(&self, block_size: f64) -> Duration {
+        match self.has_presences() {
+            true => self.patience(block_size),
+            false => UNSAID + self.backlog(block_size) * 2,
+        }
     }
 
     /// When something is to be done about it.
     pub(super) fn deadline(&self, block_size: f64) -> Option<Instant> {
-        let silence = self.waiting.map(|since| since + self.silence);
-        let patience = self.patience(block_size);
-        let oldest = self.sent.front().map(|(at, _)| *at + patience);
+        let silence = self.waiting.filter(|_| self.has_presences()).map(|at| at + self.silence);
+        let limit = self.limit(block_size);
+        let oldest = self.sent.front().map(|(at, _)| *at + limit);
         silence.into_iter().chain(oldest).min()
     }
 
     /// What was asked of it and should be asked of others, now that it has been silent for too long
     /// or a block is overdue. It is asked again itself, in case a message was lost.
-    pub(super) fn overdue(&mut self, block_size: f64, now: Instant) -> Vec<Cid> {
+    pub(super) fn overdue(&mut self, block_size: f64, now: Instant) -> Overdue {
         let silent = self.waiting.is_some_and(|since| since + self.silence <= now);
-        let late: Vec<Cid> = if silent {
-            self.silent = true;
-            self.silence = (self.silence * 2).min(MAX_SILENCE);
-            self.waiting = Some(now);
-            self.sent.clear();
-            self.asked
-                .iter()
-                .filter(|(_, asked)| asked.sent.is_some() && !asked.denied)
-                .map(|(cid, _)| *cid)
-                .collect()
-        } else {
-            self.late(block_size, now)
-        };
+        if !self.has_presences() {
+            let lacked = self.late(block_size, now);
+            lacked.iter().for_each(|cid| self.deny(cid));
+            return Overdue { lacked, ..Overdue::default() };
+        }
+        let late = if silent { self.fall_silent(now) } else { self.late(block_size, now) };
         for cid in &late {
             if let Some(asked) = self.asked.get_mut(cid) {
                 (asked.sent, asked.again) = (None, true);
                 self.outgoing.push_back(*cid);
             }
         }
-        late
+        if !late.is_empty() {
+            self.pace.failed();
+        }
+        Overdue { late, ..Overdue::default() }
+    }
+
+    /// All that it was asked.
+    fn fall_silent(&mut self, now: Instant) -> Vec<Cid> {
+        self.silent = true;
+        self.silence = (self.silence * 2).min(MAX_SILENCE);
+        self.waiting = Some(now);
+        self.sent.clear();
+        let unanswered = |(_, asked): &(&Cid, &Asked)| asked.sent.is_some() && !asked.denied;
+        self.asked.iter().filter(unanswered).map(|(cid, _)| *cid).collect()
     }
 
     /// Blocks that should have come by now. Stale entries are dropped on the way.
     fn late(&mut self, block_size: f64, now: Instant) -> Vec<Cid> {
-        let patience = self.patience(block_size);
+        let limit = self.limit(block_size);
         let mut late = Vec::new();
         while let Some((at, cid)) = self.sent.front().copied() {
             let asked =
                 self.asked.get(&cid).filter(|asked| asked.sent == Some(at) && !asked.denied);
-            if asked.is_some() && at + patience > now {
+            if asked.is_some() && at + limit > now {
                 break;
             }
             self.sent.pop_front();

@@ -1,31 +1,32 @@
 //! The client half: whom to ask for what, and when to ask others.
 //!
 //! A want begins with WANT-HAVE to all who are connected, unless the session knows peers already:
-//! then the one that should be fastest is asked for the block at once, and two more whether they
-//! have it. Whoever says HAVE may be asked for the block; whoever says DONT_HAVE, is lost, or says
-//! nothing has the want taken to the next one. Only one peer is asked for a block at a time, unless
-//! it is late.
+//! then the one that should be fastest is asked for the block at once, as long as what is on its way
+//! from it is within its window, and others whether they have it, the more of them the more was
+//! lacking before. Whoever says HAVE may be asked for the block; whoever says DONT_HAVE, is lost, or
+//! says nothing has the want taken to the next one. Only one peer is asked for a block at a time,
+//! unless it is late, or the block is one of the last.
 
+mod answers;
 mod asking;
+mod overdue;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
 };
 
-use ipfs_traits::{Block, Cid, Multihash, PeerId, PeerInfo, SessionStats};
+use ipfs_traits::{Cid, Multihash, PeerId, PeerInfo, SessionStats};
 
 use super::{Output, Outputs, SessionId, Stats, ask::Peer, session::Session};
-use crate::message::{Message, Received, Want};
-
-/// The most wants of which a newly connected peer is asked.
-const ASK_NEW: usize = 64;
+use crate::message::{Message, Version};
 
 /// What the size of a block is taken to be until some have come.
 const FIRST_BLOCK: f64 = 256.0 * 1024.0;
 
-/// Blocks that came last, to tell one that comes again from one that nobody asked for.
-const REMEMBERED: usize = 1024;
+/// Blocks that came last, or are no longer wanted, to tell one that comes late from one that nobody
+/// asked for: what may be on its way at the largest window, in blocks of 16 KiB.
+const REMEMBERED: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -33,13 +34,15 @@ pub(super) struct Client {
     sessions: BTreeMap<SessionId, Session>,
     wants: BTreeMap<Cid, Wanted>,
     by_hash: BTreeMap<Multihash, BTreeSet<Cid>>,
-    /// Wants whose block nobody is asked for.
-    open: BTreeSet<Cid>,
-    /// Where in `open` to go on.
-    next_open: Option<Cid>,
+    /// Wants for whose block somebody will be asked when there is room, by their number.
+    waiting: BTreeMap<u64, Cid>,
+    /// Wants for whose block nobody is known who could be asked.
+    stuck: BTreeMap<u64, Cid>,
+    /// Where in `stuck` to go on.
+    next_stuck: u64,
     recent: Recent,
     block_size: f64,
-    priority: i32,
+    last_want: u64,
     last_session: u64,
     random: u64,
     stats: Stats,
@@ -48,14 +51,23 @@ pub(super) struct Client {
 /// A CID that some session wants.
 #[derive(Debug, Default)]
 struct Wanted {
+    /// It grows from want to want: the first are to be served first.
+    number: u64,
     sessions: BTreeSet<SessionId>,
-    priority: i32,
     /// Peers that were asked anything about it.
     asked: BTreeSet<PeerId>,
     /// Peers that were asked for it and are not overdue.
     from: BTreeSet<PeerId>,
     haves: BTreeSet<PeerId>,
     donts: BTreeSet<PeerId>,
+    /// When another peer may be asked too, if it is one of the last.
+    hedge: Option<Instant>,
+}
+
+impl Wanted {
+    fn priority(&self) -> i32 {
+        i32::MAX - i32::try_from(self.number).unwrap_or(i32::MAX - 1)
+    }
 }
 
 /// Blocks that came last, and the sessions that they came for.
@@ -90,11 +102,12 @@ impl Client {
             sessions: BTreeMap::new(),
             wants: BTreeMap::new(),
             by_hash: BTreeMap::new(),
-            open: BTreeSet::new(),
-            next_open: None,
+            waiting: BTreeMap::new(),
+            stuck: BTreeMap::new(),
+            next_stuck: 0,
             recent: Recent::default(),
             block_size: FIRST_BLOCK,
-            priority: i32::MAX,
+            last_want: 0,
             last_session: 0,
             random,
             stats: Stats::default(),
@@ -122,8 +135,22 @@ impl Client {
         self.stats
     }
 
-    pub(super) fn session_stats(&self, session: SessionId) -> SessionStats {
-        self.sessions.get(&session).map(Session::stats).unwrap_or_default()
+    /// What a session has done, and how the peers are that it asks.
+    pub(super) fn session_stats(&self, id: SessionId) -> SessionStats {
+        let Some(session) = self.sessions.get(&id) else { return SessionStats::default() };
+        let mut in_flight: BTreeMap<PeerId, u64> = BTreeMap::new();
+        let wants = session.wants.iter().filter_map(|cid| self.wants.get(cid));
+        for peer in wants.flat_map(|want| &want.from) {
+            *in_flight.entry(*peer).or_default() += 1;
+        }
+        session.stats(|id, stats| {
+            stats.in_flight = in_flight.get(&id).copied().unwrap_or(0);
+            if let Some(peer) = self.peers.get(&id) {
+                stats.latency = peer.pace.measured_latency();
+                stats.rate = peer.pace.measured_rate();
+                stats.failures = peer.pace.failures();
+            }
+        })
     }
 
     pub(super) fn expects_from(&self, peer: &PeerId) -> bool {
@@ -137,14 +164,14 @@ impl Client {
     pub(super) fn open_session(&mut self) -> SessionId {
         self.last_session += 1;
         let id = SessionId(self.last_session);
-        self.sessions.insert(id, Session::default());
+        self.sessions.insert(id, Session::new());
         id
     }
 
-    pub(super) fn close_session(&mut self, id: SessionId, now: Instant, out: &mut Outputs) {
+    pub(super) fn close_session(&mut self, id: SessionId, out: &mut Outputs) {
         let Some(session) = self.sessions.get(&id) else { return };
         let wants: Vec<Cid> = session.wants.iter().copied().collect();
-        wants.iter().for_each(|cid| self.cancel(id, cid, now, out));
+        wants.iter().for_each(|cid| self.cancel(id, cid, out));
         self.sessions.remove(&id);
     }
 
@@ -156,15 +183,14 @@ impl Client {
         let want = self.wants.entry(cid).or_default();
         want.sessions.insert(id);
         if want.sessions.len() == 1 {
-            want.priority = self.priority;
-            self.priority = (self.priority - 1).max(1);
+            self.last_want += 1;
+            want.number = self.last_want;
             self.by_hash.entry(*cid.hash()).or_default().insert(cid);
-            self.open.insert(cid);
         }
-        self.assign(cid, out);
+        self.assign(cid, now, out);
     }
 
-    pub(super) fn cancel(&mut self, id: SessionId, cid: &Cid, _: Instant, out: &mut Outputs) {
+    pub(super) fn cancel(&mut self, id: SessionId, cid: &Cid, out: &mut Outputs) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.forget(cid);
         }
@@ -172,6 +198,8 @@ impl Client {
         want.sessions.remove(&id);
         if want.sessions.is_empty() {
             self.drop_want(cid, None, out);
+            // It may be on its way.
+            self.recent.add(*cid.hash(), Vec::new());
         }
     }
 
@@ -183,7 +211,8 @@ impl Client {
         out: &mut Outputs,
     ) -> Option<Wanted> {
         let want = self.wants.remove(cid)?;
-        self.open.remove(cid);
+        self.waiting.remove(&want.number);
+        self.stuck.remove(&want.number);
         if let Some(cids) = self.by_hash.get_mut(cid.hash()) {
             cids.remove(cid);
             if cids.is_empty() {
@@ -201,140 +230,39 @@ impl Client {
         Some(want)
     }
 
-    pub(super) fn connected(&mut self, id: PeerId, now: Instant, out: &mut Outputs) {
-        if self.peers.contains_key(&id) {
-            return;
+    pub(super) fn connected(
+        &mut self,
+        id: PeerId,
+        version: Version,
+        now: Instant,
+        out: &mut Outputs,
+    ) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            return peer.set_version(version);
         }
-        self.peers.insert(id, Peer::new());
-        for session in self.sessions.values_mut() {
+        self.peers.insert(id, Peer::new(version));
+        let mut expected = Vec::new();
+        for (session_id, session) in &mut self.sessions {
             if session.take_hint(&id) {
-                session.add_peer(id);
-                session.progress(now);
+                expected.push(*session_id);
             }
         }
-        let open: Vec<Cid> = self.open.iter().take(ASK_NEW).copied().collect();
-        for cid in open {
-            self.ask(id, cid, Want::Have, out);
-        }
+        expected.into_iter().for_each(|session| self.gave(session, id, now, out));
+        self.introduce(id, now, out);
     }
 
-    pub(super) fn gone(&mut self, id: PeerId, _: Instant, out: &mut Outputs) {
+    pub(super) fn gone(&mut self, id: PeerId, now: Instant, out: &mut Outputs) {
         let Some(peer) = self.peers.remove(&id) else { return };
         self.sessions.values_mut().for_each(|session| session.gone(&id));
-        let asked: Vec<Cid> = peer.all_asked().copied().collect();
         for want in self.wants.values_mut() {
             want.haves.remove(&id);
             want.donts.remove(&id);
         }
+        let asked: Vec<Cid> = peer.all_asked().copied().collect();
         for cid in asked {
             self.unask(id, &cid);
-            self.assign(cid, out);
+            self.assign(cid, now, out);
         }
-    }
-
-    pub(super) fn message(
-        &mut self,
-        id: PeerId,
-        message: &Received,
-        blocks: Vec<Block>,
-        now: Instant,
-        out: &mut Outputs,
-    ) {
-        let bytes: usize = blocks.iter().map(Block::len).sum();
-        for block in blocks {
-            self.block(id, block, now, out);
-        }
-        for (cid, have) in message.presences() {
-            self.presence(id, cid, have, now, out);
-        }
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.received(bytes, now);
-            peer.heard(now);
-        }
-        self.retry_open(out);
-    }
-
-    fn block(&mut self, id: PeerId, block: Block, now: Instant, out: &mut Outputs) {
-        let Some(cids) = self.by_hash.get(block.hash()).cloned() else {
-            return self.unexpected(id, block.hash());
-        };
-        self.block_size = self.block_size * 0.9 + block.len() as f64 * 0.1;
-        self.stats.blocks_received += 1;
-        self.stats.bytes_received += block.len() as u64;
-        let mut delivered = Vec::new();
-        for cid in cids {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.answered(&cid, now);
-            }
-            let Some(want) = self.drop_want(&cid, Some(id), out) else { continue };
-            for session_id in want.sessions {
-                let Some(session) = self.sessions.get_mut(&session_id) else { continue };
-                session.forget(&cid);
-                session.received(id, &block);
-                let block = Block::trusted(cid, block.data().clone());
-                out.push(Output::Deliver { session: session_id, block });
-                self.gave(session_id, id, now, out);
-                delivered.push(session_id);
-            }
-        }
-        self.recent.add(*block.hash(), delivered);
-    }
-
-    /// A block that nobody wants: one that has come before, or one that nobody asked for.
-    fn unexpected(&mut self, from: PeerId, hash: &Multihash) {
-        let Some(sessions) = self.recent.of.get(hash) else {
-            self.stats.unwanted += 1;
-            return;
-        };
-        self.stats.duplicates += 1;
-        for id in sessions {
-            if let Some(session) = self.sessions.get_mut(id) {
-                session.duplicate(from);
-            }
-        }
-    }
-
-    /// A peer has, or gave, something of a session: it may have more.
-    fn gave(&mut self, session_id: SessionId, id: PeerId, now: Instant, out: &mut Outputs) {
-        let Some(session) = self.sessions.get_mut(&session_id) else { return };
-        session.progress(now);
-        if session.add_peer(id) {
-            let open: Vec<Cid> = session.wants.intersection(&self.open).copied().collect();
-            open.into_iter().for_each(|cid| self.assign(cid, out));
-        }
-    }
-
-    fn presence(&mut self, id: PeerId, cid: Cid, have: bool, now: Instant, out: &mut Outputs) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if !peer.remembers(&cid) {
-            // The block has come from another meanwhile; that this one has it is news all the same.
-            let sessions = self.recent.of.get(cid.hash()).filter(|_| have).cloned();
-            let sessions = sessions.into_iter().flatten();
-            return sessions.for_each(|session| self.gave(session, id, now, out));
-        }
-        let for_block = peer.asked(&cid) == Some(Want::Block);
-        peer.answered(&cid, now);
-        let Some(want) = self.wants.get_mut(&cid) else { return };
-        let sessions: Vec<SessionId> = want.sessions.iter().copied().collect();
-        if have {
-            want.haves.insert(id);
-            want.donts.remove(&id);
-            if !for_block {
-                self.unask(id, &cid);
-            }
-            sessions.into_iter().for_each(|session| self.gave(session, id, now, out));
-        } else {
-            want.haves.remove(&id);
-            want.donts.insert(id);
-            want.from.remove(&id);
-            peer.deny(&cid);
-            for session in sessions {
-                if let Some(session) = self.sessions.get_mut(&session) {
-                    session.missed(&id);
-                }
-            }
-        }
-        self.assign(cid, out);
     }
 
     pub(super) fn transmit(&mut self, id: PeerId, message: &mut Message, now: Instant) {
@@ -357,43 +285,6 @@ impl Client {
                 session.hint(info.id);
                 out.push(Output::Connect(info.clone()));
             }
-        }
-    }
-
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let peers = self.peers.values().filter_map(|peer| peer.deadline(self.block_size));
-        peers.chain(self.sessions.values().filter_map(Session::deadline)).min()
-    }
-
-    pub(super) fn timeout(&mut self, now: Instant, out: &mut Outputs) {
-        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
-        for id in ids {
-            self.check_peer(id, now, out);
-        }
-        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
-        for id in ids {
-            let pick = self.random();
-            let search = self.sessions.get_mut(&id).and_then(|session| session.search(pick, now));
-            if let Some(cid) = search {
-                out.push(Output::FindProviders { session: id, cid });
-            }
-        }
-    }
-
-    fn check_peer(&mut self, id: PeerId, now: Instant, out: &mut Outputs) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.deadline(self.block_size).is_none_or(|at| at > now) {
-            return;
-        }
-        let late = peer.overdue(self.block_size, now);
-        if peer.has_outgoing() {
-            out.send(id);
-        }
-        for cid in late {
-            if let Some(want) = self.wants.get_mut(&cid) {
-                want.from.remove(&id);
-            }
-            self.assign(cid, out);
         }
     }
 }

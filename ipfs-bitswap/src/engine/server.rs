@@ -1,28 +1,30 @@
 //! The server half: what peers want, what of it is here, and whose turn it is.
 //!
 //! A want is looked up by its size alone, many at once. HAVE and DONT_HAVE need no more; blocks are
-//! read only as there is room to send them, a few for each peer, one peer after the other.
+//! read only as there is room to send them, a few for each peer. Whose turn it is follows from the
+//! bytes that each had, divided by its share: whoever asks for little is not kept waiting by those
+//! who ask for much. What is read and not sent yet is bounded for each and for all, and the fuller
+//! it is for all, the less one may have of it, so that slow peers leave room for the others.
+
+mod wants;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::Bound,
+    sync::Arc,
 };
 
-use ipfs_traits::{Block, Cid, Multihash, PeerId, limits};
+use ipfs_traits::{Block, Cid, PeerId};
 
-use super::{Output, Outputs, Stats};
-use crate::message::{Entry, Message, Received, Want};
-
-/// Wants of one peer that are remembered, as Kubo has it. Beyond it, those for blocks that are not
-/// here go first, then those of least priority.
-const MAX_WANTS: usize = 1024;
+use self::wants::{Held, Rank, TheirWant, WantedBy, answer, forget, remember, unlist};
+use super::{Output, Outputs, Stats, ledgers::Ledgers};
+use crate::{
+    message::{Message, Received, Want},
+    policy::{Ledger, Policy},
+};
 
 /// Answers of one peer that wait to be sent. Beyond it, the peer is left to ask again.
-const MAX_PRESENCES: usize = 2 * MAX_WANTS;
-
-/// A block of at most so many bytes is sent to a peer that only asked whether it is here.
-const SMALL: u64 = 1024;
+const MAX_PRESENCES: usize = 2 * wants::MAX_WANTS;
 
 /// Bytes of blocks that are read for one peer, and not sent yet: enough that reading and sending
 /// overlap.
@@ -34,21 +36,32 @@ const ALL_BYTES: u64 = 64 << 20;
 /// Blocks that are read at once.
 const MAX_LOAD: usize = 64;
 
+/// Bytes that are read in one turn, and one block more.
+const TURN: u64 = 1 << 20;
+
+/// What each block counts beside its bytes.
+const EACH: u64 = 512;
+
 /// Bytes of answers in one message: about 50 KiB.
 const MAX_MESSAGE_PRESENCES: usize = 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Server {
+    policy: Arc<dyn Policy>,
+    ledgers: Ledgers,
     peers: BTreeMap<PeerId, Peer>,
     /// Who wants a block, to be told when it comes.
-    wanted: BTreeMap<Multihash, BTreeSet<(PeerId, Cid)>>,
-    /// Whose blocks were read last.
-    turn: Option<PeerId>,
+    wanted: WantedBy,
+    /// Peers with blocks to be read.
+    due: BTreeSet<PeerId>,
+    /// What the one had whose turn was last: who comes anew begins there.
+    served: u64,
     /// Bytes that are being read, or read and not sent.
     bytes: u64,
     blocks_sent: u64,
     bytes_sent: u64,
     dropped: u64,
+    refused: u64,
 }
 
 #[derive(Debug, Default)]
@@ -68,35 +81,42 @@ struct Peer {
     bytes: u64,
     /// Of what is being read, the size of each.
     loading: BTreeMap<Cid, u64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct TheirWant {
-    entry: Entry,
-    arrival: u64,
-    held: Held,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Held {
-    Unknown,
-    No,
-    /// Here, with so many bytes, and the block is to be sent.
-    Ready(u64),
-}
-
-/// Whether the block may be here, how much it is wanted, since when, and which it is.
-type Rank = (bool, i32, Reverse<u64>, Cid);
-
-impl TheirWant {
-    fn rank(&self) -> Rank {
-        let (maybe, arrival) = (self.held != Held::No, Reverse(self.arrival));
-        (maybe, self.entry.priority, arrival, self.entry.cid)
-    }
+    /// The bytes that it had, by its share.
+    served: u64,
 }
 
 impl Server {
+    pub(super) fn new(policy: Arc<dyn Policy>) -> Self {
+        Self {
+            policy,
+            ledgers: Ledgers::default(),
+            peers: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            due: BTreeSet::new(),
+            served: 0,
+            bytes: 0,
+            blocks_sent: 0,
+            bytes_sent: 0,
+            dropped: 0,
+            refused: 0,
+        }
+    }
+
+    pub(super) fn ledger(&self, peer: &PeerId) -> Ledger {
+        self.ledgers.of(peer)
+    }
+
+    /// The peer gave so many blocks that were wanted, and bytes.
+    pub(super) fn note_received(&mut self, peer: &PeerId, blocks: u64, bytes: u64) {
+        self.ledgers.note(peer, |ledger| {
+            ledger.blocks_received += blocks;
+            ledger.bytes_received += bytes;
+        });
+    }
+
     pub(super) fn count(&self, stats: &mut Stats) {
+        stats.wants_refused = self.refused;
+        stats.reading = self.bytes;
         stats.blocks_sent = self.blocks_sent;
         stats.bytes_sent = self.bytes_sent;
         stats.wants_dropped = self.dropped;
@@ -108,10 +128,13 @@ impl Server {
 
     pub(super) fn connected(&mut self, id: PeerId) {
         self.peers.entry(id).or_default();
+        self.ledgers.connected(id);
     }
 
     pub(super) fn gone(&mut self, id: PeerId, out: &mut Outputs) {
         let Some(peer) = self.peers.remove(&id) else { return };
+        self.ledgers.gone(id);
+        self.due.remove(&id);
         for cid in peer.wants.keys() {
             unlist(&mut self.wanted, id, cid);
         }
@@ -121,6 +144,7 @@ impl Server {
 
     pub(super) fn message(&mut self, id: PeerId, message: &Received, out: &mut Outputs) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
+        let (mut dropped, mut refused) = (0, 0);
         if message.is_full() {
             let old: Vec<Cid> = peer.wants.keys().copied().collect();
             old.iter().for_each(|cid| forget(peer, &mut self.wanted, id, cid));
@@ -128,9 +152,21 @@ impl Server {
         for entry in message.entries() {
             match entry.want {
                 Want::Cancel => forget(peer, &mut self.wanted, id, &entry.cid),
-                _ => self.dropped += u64::from(remember(peer, &mut self.wanted, id, entry)),
+                _ if !self.policy.serves(&id, &entry.cid) => {
+                    refused += 1;
+                    if entry.send_dont_have {
+                        peer.say(entry.cid, false);
+                    }
+                }
+                _ => dropped += u64::from(remember(peer, &mut self.wanted, id, entry)),
             }
         }
+        self.dropped += dropped;
+        self.refused += refused;
+        self.ledgers.note(&id, |ledger| {
+            ledger.wants_dropped += dropped;
+            ledger.wants_refused += refused;
+        });
         if !peer.presences.is_empty() {
             out.send(id);
         }
@@ -157,6 +193,7 @@ impl Server {
                     answer(peer, &mut self.wanted, id, &cid, size);
                 }
             }
+            peer.is_due(id, self.served, &mut self.due);
             if !peer.presences.is_empty() {
                 out.send(id);
             }
@@ -172,6 +209,7 @@ impl Server {
             for (id, cid) in waiting {
                 let Some(peer) = self.peers.get_mut(&id) else { continue };
                 answer(peer, &mut self.wanted, id, &cid, Some(block.len() as u64));
+                peer.is_due(id, self.served, &mut self.due);
                 if !peer.presences.is_empty() {
                     out.send(id);
                 }
@@ -183,12 +221,14 @@ impl Server {
     /// Has blocks read, as long as there is room, for one peer after the other.
     fn load(&mut self, out: &mut Outputs) {
         while self.bytes < ALL_BYTES {
-            let Some(id) = self.next_turn() else { return };
+            let most = self.room();
+            let Some(id) = self.next_turn(most) else { return };
             let Some(peer) = self.peers.get_mut(&id) else { return };
             let before = peer.bytes;
             let mut cids = Vec::new();
             while cids.len() < MAX_LOAD
-                && peer.bytes < PEER_BYTES
+                && (peer.bytes == 0 || peer.bytes < most)
+                && peer.bytes < before + TURN
                 && let Some((_, _, cid)) = peer.ready.pop_first()
             {
                 let Some(TheirWant { held: Held::Ready(size), .. }) = peer.wants.get(&cid) else {
@@ -198,21 +238,31 @@ impl Server {
                 peer.loading.insert(cid, *size);
                 cids.push(cid);
             }
-            self.bytes += peer.bytes - before;
+            if peer.ready.is_empty() {
+                self.due.remove(&id);
+            }
+            let (share, more) =
+                (self.policy.share(&id, &self.ledgers.of(&id)), peer.bytes - before);
+            self.served = peer.served;
+            // Small blocks cost a turn's work, too.
+            peer.served += (more + EACH * cids.len() as u64) / u64::from(share.max(1));
+            self.bytes += more;
             if !cids.is_empty() {
                 out.push(Output::Load { peer: id, cids });
             }
         }
     }
 
-    /// The next peer, after the one whose turn it was, that has something to be read and room.
-    fn next_turn(&mut self) -> Option<PeerId> {
-        let due = |(_, peer): &(&PeerId, &Peer)| !peer.ready.is_empty() && peer.bytes < PEER_BYTES;
-        let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
-        let later = self.peers.range((after, Bound::Unbounded)).find(due);
-        let next = later.or_else(|| self.peers.iter().find(due)).map(|(id, _)| *id);
-        self.turn = next;
-        next
+    /// How much one peer may have of what is read and not sent.
+    fn room(&self) -> u64 {
+        PEER_BYTES.min((ALL_BYTES - self.bytes) / 2)
+    }
+
+    /// Of the peers that have something to be read and room, the one that had least.
+    fn next_turn(&self, most: u64) -> Option<PeerId> {
+        let peers = self.due.iter().filter_map(|id| Some((id, self.peers.get(id)?)));
+        let room = peers.filter(|(_, peer)| peer.bytes == 0 || peer.bytes < most);
+        room.map(|(id, peer)| (peer.served, *id)).min().map(|(_, id)| id)
     }
 
     pub(super) fn loaded(
@@ -265,8 +315,13 @@ impl Server {
         }
         peer.bytes -= released;
         self.bytes -= released;
-        self.blocks_sent += message.blocks.len() as u64;
+        let blocks = message.blocks.len() as u64;
+        self.blocks_sent += blocks;
         self.bytes_sent += bytes as u64;
+        self.ledgers.note(&id, |ledger| {
+            ledger.blocks_sent += blocks;
+            ledger.bytes_sent += bytes as u64;
+        });
         message.pending_bytes = peer.pending_bytes();
         if released > 0 {
             self.load(out);
@@ -284,6 +339,13 @@ impl Server {
 }
 
 impl Peer {
+    /// Has it stand among those who are due, if it is. One that was not begins where the others are.
+    fn is_due(&mut self, id: PeerId, served: u64, due: &mut BTreeSet<PeerId>) {
+        if !self.ready.is_empty() && due.insert(id) && self.bytes == 0 {
+            self.served = self.served.max(served);
+        }
+    }
+
     fn pending_bytes(&self) -> u32 {
         let outbox: u64 = self.outbox.iter().map(|block| block.len() as u64).sum();
         let loading: u64 = self.loading.values().sum();
@@ -302,92 +364,5 @@ impl Peer {
             want.held = held;
             self.ranks.insert(want.rank());
         }
-    }
-}
-
-type WantedBy = BTreeMap<Multihash, BTreeSet<(PeerId, Cid)>>;
-
-fn unlist(wanted: &mut WantedBy, id: PeerId, cid: &Cid) {
-    if let Some(peers) = wanted.get_mut(cid.hash()) {
-        peers.remove(&(id, *cid));
-        if peers.is_empty() {
-            wanted.remove(cid.hash());
-        }
-    }
-}
-
-/// A want is over: served, cancelled, or dropped.
-fn forget(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, cid: &Cid) {
-    let Some(want) = peer.wants.remove(cid) else { return };
-    peer.ranks.remove(&want.rank());
-    peer.ready.remove(&(Reverse(want.entry.priority), want.arrival, *cid));
-    unlist(wanted, id, cid);
-}
-
-/// Remembers a want. Says whether one was dropped for it, or it was itself.
-fn remember(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, entry: Entry) -> bool {
-    let cid = entry.cid;
-    // It stands in the CID itself: whoever asks is not asking in earnest.
-    if Block::inline(&cid).is_some() {
-        return false;
-    }
-    // The block was asked for already, and answers both when it is sent.
-    if let Some(known) = peer.wants.get(&cid).filter(|known| known.entry.want == Want::Block)
-        && entry.want == Want::Have
-    {
-        if known.held == Held::No && entry.send_dont_have {
-            peer.say(cid, false);
-        }
-        return false;
-    }
-    forget(peer, wanted, id, &cid);
-    let full = peer.wants.len() >= MAX_WANTS;
-    if full && let Some(dropped) = make_room(peer, wanted, id, &entry) {
-        if dropped.send_dont_have {
-            peer.say(dropped.cid, false);
-        }
-        if dropped.cid == cid {
-            return true;
-        }
-    }
-    peer.arrivals += 1;
-    let want = TheirWant { entry, arrival: peer.arrivals, held: Held::Unknown };
-    peer.ranks.insert(want.rank());
-    peer.wants.insert(cid, want);
-    peer.unknown.push(cid);
-    wanted.entry(*cid.hash()).or_default().insert((id, cid));
-    full
-}
-
-/// Of a peer's wants and one more, drops the least.
-fn make_room(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, new: &Entry) -> Option<Entry> {
-    let (maybe_here, priority, _, least) = peer.ranks.first().copied()?;
-    if maybe_here && priority >= new.priority {
-        return Some(*new);
-    }
-    let dropped = peer.wants.get(&least)?.entry;
-    forget(peer, wanted, id, &least);
-    Some(dropped)
-}
-
-/// What is known now of a block that a peer wants.
-fn answer(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, cid: &Cid, size: Option<u64>) {
-    let Some(TheirWant { entry, arrival, held }) = peer.wants.get(cid).copied() else { return };
-    // A block that may not travel is as good as none.
-    let Some(size) = size.filter(|size| *size <= limits::MAX_BLOCK as u64) else {
-        peer.hold(cid, Held::No);
-        if entry.send_dont_have {
-            peer.say(*cid, false);
-        }
-        return;
-    };
-    if entry.want == Want::Have && size > SMALL {
-        forget(peer, wanted, id, cid);
-        peer.say(*cid, true);
-        return;
-    }
-    if !matches!(held, Held::Ready(_)) {
-        peer.hold(cid, Held::Ready(size));
-        peer.ready.insert((Reverse(entry.priority), arrival, *cid));
     }
 }

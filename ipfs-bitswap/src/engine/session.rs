@@ -25,7 +25,7 @@ const MAX_HINTED: usize = 64;
 /// Peers whose gifts to a session are counted each by itself.
 const MAX_COUNTED: usize = 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Session {
     pub(super) wants: BTreeSet<Cid>,
     /// Peers that gave or have some of it, and how many times in a row they lacked something.
@@ -37,17 +37,54 @@ pub(super) struct Session {
     given: BTreeMap<PeerId, Given>,
     next_search: Option<Instant>,
     interval: Duration,
+    /// What is asked of all, and answered by nobody yet.
+    broadcast: BTreeSet<Cid>,
+    /// How much of what was asked last was not there.
+    misses: f64,
+    /// How many times anything was not there.
+    all_misses: usize,
+    hedges: u64,
 }
+
+/// Wants of a session that are broadcast at once, as Kubo has it, and how many to begin with.
+const MAX_BROADCAST: usize = 64;
+const FIRST_BROADCAST: usize = 8;
+
+/// How much of what is asked is taken to be lacking until it is known, and how much one answer
+/// counts.
+const FIRST_MISSES: f64 = 0.1;
+const ONE_MISS: f64 = 1.0 / 32.0;
+
+/// A block is asked of a second peer at once only so many times, and one in so many.
+const HEDGES: u64 = 2;
+const HEDGED: u64 = 200;
 
 /// What a peer gave to a session.
 #[derive(Clone, Copy, Debug, Default)]
 struct Given {
+    asked: u64,
     blocks: u64,
     bytes: u64,
     duplicates: u64,
 }
 
 impl Session {
+    pub(super) const fn new() -> Self {
+        Self {
+            wants: BTreeSet::new(),
+            peers: BTreeMap::new(),
+            hinted: BTreeSet::new(),
+            stats: SessionStats::new(),
+            given: BTreeMap::new(),
+            next_search: None,
+            interval: FIRST_SEARCH,
+            broadcast: BTreeSet::new(),
+            misses: FIRST_MISSES,
+            all_misses: 0,
+            hedges: 0,
+        }
+    }
+
     pub(super) fn want(&mut self, cid: Cid, now: Instant) -> bool {
         if !self.wants.insert(cid) {
             return false;
@@ -67,6 +104,7 @@ impl Session {
 
     pub(super) fn forget(&mut self, cid: &Cid) {
         self.wants.remove(cid);
+        self.broadcast.remove(cid);
         if self.wants.is_empty() {
             self.next_search = None;
         }
@@ -98,8 +136,42 @@ impl Session {
         self.peers.insert(peer, 0).is_none()
     }
 
+    /// Whether one more CID may be asked of all who are connected.
+    pub(super) fn may_broadcast(&self, cid: &Cid) -> bool {
+        let most = (FIRST_BROADCAST + self.all_misses).min(MAX_BROADCAST);
+        self.broadcast.contains(cid) || self.broadcast.len() < most
+    }
+
+    pub(super) fn broadcasts(&mut self, cid: Cid) {
+        self.broadcast.insert(cid);
+    }
+
+    /// How much of what was asked last was not there: 0 to 1.
+    pub(super) const fn misses(&self) -> f64 {
+        self.misses
+    }
+
+    /// Whether a block may be asked of a second peer.
+    pub(super) const fn may_hedge(&self) -> bool {
+        self.hedges < HEDGES + self.stats.blocks / HEDGED
+    }
+
+    pub(super) const fn hedge(&mut self) {
+        self.hedges += 1;
+    }
+
+    /// The peer is asked for a block.
+    pub(super) fn asked(&mut self, peer: PeerId) {
+        if let Some(given) = self.given_by(peer) {
+            given.asked += 1;
+        }
+    }
+
     /// The peer lacks something.
-    pub(super) fn missed(&mut self, peer: &PeerId) {
+    pub(super) fn missed(&mut self, peer: &PeerId, cid: &Cid) {
+        self.broadcast.remove(cid);
+        self.all_misses = self.all_misses.saturating_add(1);
+        self.misses += (1.0 - self.misses) * ONE_MISS;
         if let Some(misses) = self.peers.get_mut(peer) {
             *misses += 1;
             if *misses >= MAX_MISSES {
@@ -108,8 +180,11 @@ impl Session {
         }
     }
 
+    /// The peer is gone. It may come back.
     pub(super) fn gone(&mut self, peer: &PeerId) {
-        self.peers.remove(peer);
+        if self.peers.remove(peer).is_some() {
+            self.hint(*peer);
+        }
     }
 
     /// The peer is said to have some of it, and is not connected.
@@ -126,6 +201,7 @@ impl Session {
 
     /// A block that was wanted has come from this peer.
     pub(super) fn received(&mut self, from: PeerId, block: &Block) {
+        self.misses -= self.misses * ONE_MISS;
         self.stats.blocks += 1;
         self.stats.bytes += block.len() as u64;
         if let Some(given) = self.given_by(from) {
@@ -147,18 +223,24 @@ impl Session {
         room.then(|| self.given.entry(peer).or_default())
     }
 
-    /// What has happened, but for what only the peers themselves know.
-    pub(super) fn stats(&self) -> SessionStats {
+    /// What has happened; `add` says of each peer what is known beside what it gave.
+    pub(super) fn stats(&self, add: impl Fn(PeerId, &mut GiverStats)) -> SessionStats {
         let mut stats = self.stats.clone();
         stats.wanted = self.wants.len() as u64;
         let peers: BTreeSet<PeerId> = self.peers.keys().chain(self.given.keys()).copied().collect();
-        stats.givers = peers.into_iter().map(|peer| self.giver(peer)).collect();
+        let giver = |peer| {
+            let mut giver = self.giver(peer);
+            add(peer, &mut giver);
+            giver
+        };
+        stats.givers = peers.into_iter().map(giver).collect();
         stats
     }
 
     fn giver(&self, peer: PeerId) -> GiverStats {
         let mut giver = GiverStats::new(Giver::Peer(peer));
         if let Some(given) = self.given.get(&peer) {
+            giver.asked = given.asked;
             giver.blocks = given.blocks;
             giver.bytes = given.bytes;
             giver.duplicates = given.duplicates;

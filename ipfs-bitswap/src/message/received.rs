@@ -7,9 +7,9 @@ use ipfs_traits::{
 };
 
 use super::{
-    ENTRIES, ENTRY_CANCEL, ENTRY_CID, ENTRY_DONT_HAVE, ENTRY_PRIORITY, ENTRY_TYPE, Entry, FULL,
-    MAX_MESSAGE, PAYLOAD, PAYLOAD_DATA, PAYLOAD_PREFIX, PENDING_BYTES, PRESENCE_CID, PRESENCE_TYPE,
-    PRESENCES, WANTLIST, Want,
+    BARE_BLOCKS, ENTRIES, ENTRY_CANCEL, ENTRY_CID, ENTRY_DONT_HAVE, ENTRY_PRIORITY, ENTRY_TYPE,
+    Entry, FULL, MAX_MESSAGE, PAYLOAD, PAYLOAD_DATA, PAYLOAD_PREFIX, PENDING_BYTES, PRESENCE_CID,
+    PRESENCE_TYPE, PRESENCES, WANTLIST, Want,
 };
 
 const WHAT: &str = "bitswap message";
@@ -41,8 +41,7 @@ impl Received {
         for field in Fields::new(&bytes, WHAT) {
             match field? {
                 (WANTLIST, value) => full |= is_full(value.bytes(WHAT)?)?,
-                // Blocks of 1.0.0, which this version does not speak, are passed over.
-                (2 | PAYLOAD | PRESENCES, value) => drop(value.bytes(WHAT)?),
+                (BARE_BLOCKS | PAYLOAD | PRESENCES, value) => drop(value.bytes(WHAT)?),
                 (PENDING_BYTES, value) => {
                     pending_bytes = u32::try_from(value.varint(WHAT)?).unwrap_or(0);
                 }
@@ -90,10 +89,14 @@ impl Received {
     }
 
     /// Blocks: what their CIDs begin with, and their bytes, which share the message's memory and
-    /// are not verified.
+    /// are not verified. Those of 1.0.0 are taken for blocks of CIDv0.
     pub fn payloads(&self) -> impl Iterator<Item = (Prefix, Bytes)> + '_ {
-        self.fields(PAYLOAD).filter_map(|bytes| {
-            let (prefix, data) = parse_payload(bytes).ok()?;
+        Fields::new(&self.bytes, WHAT).filter_map(|field| {
+            let (prefix, data) = match field {
+                Ok((PAYLOAD, Value::Bytes(bytes))) => parse_payload(bytes).ok()?,
+                Ok((BARE_BLOCKS, Value::Bytes(bytes))) => (Prefix::v0(), bytes),
+                _ => return None,
+            };
             Some((prefix, self.bytes.slice_ref(data)))
         })
     }

@@ -9,7 +9,7 @@ use futures::{
 };
 use ipfs_bitswap::{
     Bitswap, Options,
-    message::{Entry, Message, Received, V1_2_0, Want},
+    message::{Entry, Message, Received, V1_2_0, Version, Want},
 };
 use ipfs_traits::{
     Block, BlockSource, Blockstore, BlockstoreExt, Bytes, Cid, CodecTable, Error, Exchange,
@@ -284,7 +284,9 @@ fn cids_that_may_not_be_used_are_refused_before_anybody_is_asked() {
 }
 
 async fn say(stream: &mut Stream, message: &Message) -> std::io::Result<()> {
-    stream.write_all(&message.encode(&HashTable::standard()).unwrap().concat()).await?;
+    stream
+        .write_all(&message.encode(Version::V1_2, &HashTable::standard()).unwrap().concat())
+        .await?;
     stream.flush().await
 }
 

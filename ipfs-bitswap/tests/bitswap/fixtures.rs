@@ -1,6 +1,6 @@
 //! Messages of other implementations.
 
-use ipfs_bitswap::message::{Entry, Message, Received, Want};
+use ipfs_bitswap::message::{Entry, Message, Received, Version, Want};
 use ipfs_traits::{Block, Bytes, Cid, HashTable, varint};
 
 use crate::support::{Report, hex, table};
@@ -131,7 +131,7 @@ fn round_trip() {
         presences: vec![(cids[1], true), (cids[2], false)],
         pending_bytes: 77,
     };
-    let runs = message.encode(&hashes).unwrap();
+    let runs = message.encode(Version::V1_2, &hashes).unwrap();
     assert!(runs.iter().any(|run| run.as_ptr() == blocks[0].data().as_ptr()), "nothing is copied");
     let bytes = runs.concat();
     let (len, body) = varint::read(&bytes, "test").unwrap();

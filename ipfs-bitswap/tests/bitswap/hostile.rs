@@ -1,6 +1,6 @@
 //! Input from strangers: the body that the fuzz target runs, on inputs that are almost right.
 
-use ipfs_bitswap::message::{Entry, Message, Want};
+use ipfs_bitswap::message::{Entry, Message, Version, Want};
 use ipfs_traits::{HashTable, varint};
 use proptest::{prelude::*, sample::Index};
 
@@ -34,7 +34,7 @@ fn encoded(
             .collect(),
         pending_bytes: 9,
     };
-    let bytes = message.encode(&HashTable::standard()).unwrap().concat();
+    let bytes = message.encode(Version::V1_2, &HashTable::standard()).unwrap().concat();
     varint::read(&bytes, "test").unwrap().1.to_vec()
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use ipfs_bitswap::{
     engine::{Engine, Output, SessionId},
-    message::Received,
+    message::{Received, Version},
 };
 use ipfs_traits::{Block, Bytes, Cid, HashTable, PeerId, codes, memory::peer_id, varint};
 
@@ -147,8 +147,8 @@ impl World {
 
     pub(crate) fn connect(&mut self, a: PeerId, b: PeerId) {
         let now = self.now;
-        self.node(a).engine.handle_connected(b, now);
-        self.node(b).engine.handle_connected(a, now);
+        self.node(a).engine.handle_connected(b, Version::V1_2, now);
+        self.node(b).engine.handle_connected(a, Version::V1_2, now);
         self.pump(a);
         self.pump(b);
     }
@@ -182,14 +182,12 @@ impl World {
     }
 
     pub(crate) fn cancel(&mut self, id: PeerId, session: SessionId, cid: &Cid) {
-        let now = self.now;
-        self.node(id).engine.cancel(session, cid, now);
+        self.node(id).engine.cancel(session, cid);
         self.pump(id);
     }
 
     pub(crate) fn close_session(&mut self, id: PeerId, session: SessionId) {
-        let now = self.now;
-        self.node(id).engine.close_session(session, now);
+        self.node(id).engine.close_session(session);
         self.pump(id);
     }
 
@@ -251,7 +249,7 @@ impl World {
         let Some(message) = node.engine.poll_transmit(to, 1 << 20, now) else { return };
         node.busy.insert(to);
         let of_blocks = message.blocks.iter().map(Block::len).sum();
-        let bytes = message.encode(&self.hashes).unwrap().concat();
+        let bytes = message.encode(Version::V1_2, &self.hashes).unwrap().concat();
         self.messages += 1;
         let left = now + Duration::from_secs_f64(bytes.len() as f64 / link.bandwidth);
         let spread = (link.delay.1 - link.delay.0).as_micros() as u64;

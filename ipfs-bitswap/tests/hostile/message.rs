@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use ipfs_bitswap::{engine::Engine, message::Received};
+use ipfs_bitswap::{
+    engine::Engine,
+    message::{Received, Version},
+};
 use ipfs_traits::{Block, Bytes, HashTable, memory::peer_id};
 
 /// Parses `input`, reads everything there is to read, and hands it to an engine.
@@ -20,7 +23,7 @@ pub(crate) fn message(input: &[u8]) {
         .filter_map(|(prefix, data)| Block::with_prefix(&prefix, data, &hashes).ok())
         .collect();
     let (mut engine, now) = (Engine::new([0; 32]), Instant::now());
-    engine.handle_connected(peer_id(0), now);
+    engine.handle_connected(peer_id(0), Version::V1_2, now);
     engine.handle_message(peer_id(0), &message, blocks, now);
     assert!(engine.wantlist_of(&peer_id(0)).len() <= 1024);
     while engine.poll_output().is_some() {}

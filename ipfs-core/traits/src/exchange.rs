@@ -136,6 +136,13 @@ pub struct SessionStats {
     pub givers: Vec<GiverStats>,
 }
 
+impl SessionStats {
+    /// Of a session that has done nothing yet.
+    pub const fn new() -> Self {
+        Self { blocks: 0, bytes: 0, duplicates: 0, wanted: 0, givers: Vec::new() }
+    }
+}
+
 /// What one of those that a session asks has done for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
