@@ -3,11 +3,13 @@
 //! One task drives the swarm. The bytes of streams never pass through it: a stream goes from the
 //! connection that negotiated it straight to whoever opens or accepts it.
 
-mod admitted;
+mod counted;
 mod handler;
+mod muxer;
 mod registry;
 mod streams;
 mod swarm;
+mod traffic;
 mod transport;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -20,6 +22,7 @@ use ipfs_traits::{Error, Multiaddr, PeerId, Result, Runtime, RuntimeExt, Task, a
 use libp2p_identity::Keypair;
 
 use self::{
+    counted::Counted,
     handler::OpenError,
     registry::Registry,
     swarm::{Command, Driver},
@@ -34,6 +37,14 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// Connections that others may have opened at once; one more is refused. The default is 1,024.
     pub max_incoming: u32,
+    /// Connections that this node may have opened at once; one more is an error. The default is
+    /// 1,024.
+    pub max_outgoing: u32,
+    /// Streams that all peers together may have open to this node; one more is reset. The default
+    /// is 8,192: at 256 KiB each, when nothing is read, 2 GiB in the worst case, and in practice a
+    /// few of them have anything waiting. What one connection may have is fixed: 256 streams and
+    /// 96 MiB over TCP, 256 streams and 24 MiB over QUIC.
+    pub max_streams: usize,
     /// The tokio runtime that drives the sockets: libp2p's transports need one, whatever runtime
     /// the node runs on. The default is the one in which the node is spawned.
     pub tokio: Option<tokio::runtime::Handle>,
@@ -41,7 +52,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { idle_timeout: Duration::from_secs(60), max_incoming: 1024, tokio: None }
+        Self {
+            idle_timeout: Duration::from_secs(60),
+            max_incoming: 1024,
+            max_outgoing: 1024,
+            max_streams: 8192,
+            tokio: None,
+        }
     }
 }
 
@@ -74,7 +91,7 @@ impl Host {
         options: Options,
     ) -> Result<Self> {
         let peer = identity.public().to_peer_id();
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new(options.max_streams));
         let tokio = match options.tokio.clone() {
             Some(handle) => handle,
             None => tokio::runtime::Handle::try_current().map_err(|_| {
@@ -117,7 +134,10 @@ impl Host {
                 continue;
             }
             match answer.await {
-                Ok(Ok((stream, protocol))) => return Ok(Stream::new(protocol, stream)),
+                Ok(Ok((stream, protocol))) => {
+                    let counters = self.registry.counters(peer, &protocol);
+                    return Ok(Stream::new(protocol, Counted::new(stream, counters, None)));
+                }
                 Ok(Err(OpenError::NoProtocol)) => {
                     let names: Vec<&str> = protocols.iter().map(Protocol::as_str).collect();
                     let reason = format!("{} by peer {peer}", names.join(" or "));

@@ -28,7 +28,7 @@ use libp2p::{
     },
 };
 
-use super::{admitted::Admitted, registry::Registry};
+use super::{counted::Counted, registry::Registry};
 
 /// What a connection is told.
 #[derive(Debug)]
@@ -55,9 +55,9 @@ pub(super) enum OpenError {
     Io(io::Error),
 }
 
-/// Streams that are negotiated at once on a connection, as opener: few beside the 512 that a
+/// Streams that are negotiated at once on a connection, as opener: few beside the 256 that a
 /// connection may have in all, and enough to hide a round trip.
-const OPENING: usize = 64;
+pub(super) const OPENING: usize = 32;
 
 pub(super) struct Handler {
     peer: PeerId,
@@ -189,9 +189,10 @@ impl InboundUpgrade<Stream> for Accept {
 
     fn upgrade_inbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
         // One that is not admitted is dropped, and so reset.
-        if let Some((permit, protocol, to)) = self.registry.admit(self.peer, protocol.as_ref()) {
-            let stream = network::Stream::new(protocol, Admitted::new(stream, permit));
-            let _ = to.unbounded_send(Inbound { peer: self.peer, stream });
+        if let Some(admitted) = self.registry.admit(self.peer, protocol.as_ref()) {
+            let stream = Counted::new(stream, admitted.counters, Some(admitted.permits));
+            let stream = network::Stream::new(admitted.protocol, stream);
+            let _ = admitted.to.unbounded_send(Inbound { peer: self.peer, stream });
         }
         ready(Ok(()))
     }

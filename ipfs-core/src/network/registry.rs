@@ -20,15 +20,23 @@ use ipfs_traits::{
 };
 use libp2p::{StreamProtocol, swarm::ConnectionId};
 
-use super::{CLOSED, handler::Command};
+use super::{
+    CLOSED,
+    handler::Command,
+    traffic::{Counter, Counters},
+};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Registry {
     pub(super) events: EventHub,
     state: Mutex<State>,
     /// Grows with each change of the protocols.
     version: AtomicU64,
     refused: AtomicU64,
+    /// Streams of all peers that they opened and that are alive.
+    streams: Arc<AtomicUsize>,
+    max_streams: usize,
+    traffic: Arc<Counter>,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +46,8 @@ struct State {
     protocols: Arc<[StreamProtocol]>,
     peers: HashMap<PeerId, Peer>,
     addresses: Vec<Multiaddr>,
+    /// What went by each protocol: those that are accepted, and those that were opened.
+    traffic: BTreeMap<Protocol, Arc<Counter>>,
     closed: bool,
 }
 
@@ -48,6 +58,7 @@ struct Peer {
     connections: Vec<(ConnectionId, Sender<Command>)>,
     /// How many protect it.
     protected: Arc<AtomicUsize>,
+    traffic: Arc<Counter>,
 }
 
 /// Takes the streams of one call of `accept`.
@@ -63,12 +74,32 @@ struct Acceptor {
 #[derive(Debug, Default)]
 struct Alive(Mutex<HashMap<PeerId, usize>>);
 
-/// Counts a stream while it lives.
+/// Counts a stream among those of its peer while it lives.
 #[derive(Debug)]
-pub(super) struct Permit {
+struct Permit {
     peer: PeerId,
     alive: Arc<Alive>,
 }
+
+/// Counts a stream among all while it lives.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+/// What a stream has that a peer opened.
+#[derive(Debug)]
+pub(super) struct Permits(#[expect(dead_code, reason = "held")] (Permit, Place));
+
+/// A stream that is taken: its permits and counters, what it speaks, and where it goes.
+pub(super) struct Admission {
+    pub(super) permits: Permits,
+    pub(super) counters: Counters,
+    pub(super) protocol: Protocol,
+    pub(super) to: mpsc::UnboundedSender<Inbound>,
+}
+
+/// Protocols whose traffic is counted each by itself: as many as a node has, and some that were
+/// only tried.
+const MAX_PROTOCOLS: usize = 256;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,7 +129,33 @@ impl Drop for Permit {
     }
 }
 
+impl Place {
+    fn take(all: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let place = Self(all.clone());
+        (all.fetch_add(1, Ordering::SeqCst) < most).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Registry {
+    /// Of a network whose peers may have so many streams in all.
+    pub(super) fn new(max_streams: usize) -> Self {
+        Self {
+            events: EventHub::default(),
+            state: Mutex::default(),
+            version: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            streams: Arc::default(),
+            max_streams,
+            traffic: Arc::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -145,22 +202,31 @@ impl Registry {
     }
 
     /// A place for a new stream of `peer`, and where it goes; otherwise it is counted as refused.
-    pub(super) fn admit(
-        &self,
-        peer: PeerId,
-        protocol: &str,
-    ) -> Option<(Permit, Protocol, mpsc::UnboundedSender<Inbound>)> {
+    pub(super) fn admit(&self, peer: PeerId, protocol: &str) -> Option<Admission> {
         let protocol = Protocol::new(protocol).ok()?;
         // It may have gone while the stream was negotiated.
         let acceptor = self.lock().acceptors.get(&protocol)?.clone();
-        match Permit::take(peer, &acceptor.alive, acceptor.max_per_peer) {
-            Some(permit) => Some((permit, protocol, acceptor.inbound.clone())),
-            None => {
-                self.refused.fetch_add(1, Ordering::SeqCst);
-                tracing::debug!(%peer, %protocol, "a stream beyond the bound is reset");
-                None
-            }
-        }
+        let permit = Permit::take(peer, &acceptor.alive, acceptor.max_per_peer);
+        let place = Place::take(&self.streams, self.max_streams);
+        let (Some(permit), Some(place)) = (permit, place) else {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            tracing::debug!(%peer, %protocol, "a stream beyond the bound is reset");
+            return None;
+        };
+        let (permits, counters) = (Permits((permit, place)), self.counters(peer, &protocol));
+        Some(Admission { permits, counters, protocol, to: acceptor.inbound.clone() })
+    }
+
+    /// Where the bytes of a stream are counted.
+    pub(super) fn counters(&self, peer: PeerId, protocol: &Protocol) -> Counters {
+        let mut state = self.lock();
+        let of_peer = state.peers.get(&peer).map(|peer| peer.traffic.clone()).unwrap_or_default();
+        let room = state.traffic.len() < MAX_PROTOCOLS || state.traffic.contains_key(protocol);
+        let of_protocol = match room {
+            true => state.traffic.entry(protocol.clone()).or_default().clone(),
+            false => Arc::default(),
+        };
+        Counters([self.traffic.clone(), of_protocol, of_peer])
     }
 
     /// A connection is there: it can be sent commands from now on, and the peer is told of.
@@ -225,8 +291,14 @@ impl Registry {
     }
 
     pub(super) fn stats(&self) -> NetworkStats {
+        let state = self.lock();
         let mut stats = NetworkStats::default();
         stats.refused_streams = self.refused.load(Ordering::SeqCst);
+        stats.traffic = self.traffic.read();
+        let protocols = state.traffic.iter();
+        stats.protocols = protocols.map(|(name, traffic)| (name.clone(), traffic.read())).collect();
+        let connected = state.peers.iter().filter(|(_, peer)| !peer.connections.is_empty());
+        stats.peers = connected.map(|(id, peer)| (*id, peer.traffic.read())).collect();
         stats
     }
 

@@ -61,7 +61,7 @@ const PENDING: u32 = 128;
 /// Messages between the swarm and a connection, each way: only what identify and ping say.
 const BUFFER: usize = 64;
 /// Streams of a peer that are being negotiated at once; more wait in the muxer.
-const NEGOTIATING: usize = 64;
+pub(super) const NEGOTIATING: usize = 32;
 /// Where a node listens unless it is told: each of these that the machine has.
 const EVERYWHERE: [&str; 4] =
     ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"];
@@ -121,6 +121,7 @@ impl Driver {
         let transport = transport::build(&identity)?;
         let limits = ConnectionLimits::default()
             .with_max_established_incoming(Some(options.max_incoming))
+            .with_max_established_outgoing(Some(options.max_outgoing))
             .with_max_established_per_peer(Some(PER_PEER))
             .with_max_pending_incoming(Some(PENDING))
             .with_max_pending_outgoing(Some(PENDING));

@@ -16,9 +16,11 @@ use libp2p::{
         transport::{Boxed, OrTransport},
         upgrade,
     },
-    dns, noise, quic, tcp, yamux,
+    dns, noise, quic, tcp,
 };
 use libp2p_identity::Keypair;
+
+use super::muxer;
 
 /// The time for a connection to be made and proven.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -43,12 +45,23 @@ fn at_addresses(identity: &Keypair) -> Result<Transport> {
     let tcp = tcp::tokio::Transport::new(tcp::Config::new())
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
-        .multiplex(yamux::Config::default())
+        .multiplex(muxer::Upgrade)
         .timeout(HANDSHAKE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(identity))
+    let quic = quic::tokio::Transport::new(quic_config(identity))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     Ok(OrTransport::new(quic, tcp).map(|either, _| either.into_inner()).boxed())
+}
+
+/// What one connection over QUIC may hold: as many streams as one over TCP, and bytes that were
+/// received and not given on, of a stream and of all. That fills a link of 480 MB/s at a round trip
+/// of 50 ms.
+fn quic_config(identity: &Keypair) -> quic::Config {
+    let mut config = quic::Config::new(identity);
+    config.max_concurrent_stream_limit = muxer::MAX_STREAMS as u32;
+    config.max_stream_data = 16 << 20;
+    config.max_connection_data = 24 << 20;
+    config
 }
 
 /// Polls a future inside a tokio runtime, wherever it runs.

@@ -8,7 +8,7 @@ use std::{
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::BoxFuture};
 use ipfs_core::{
     Error, Multiaddr, Network, Node, PeerInfo, Result, Runtime, Task, conformance,
-    network::{Event, Protocol, Stream},
+    network::{Event, Protocol, Stream, Traffic},
 };
 
 pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
@@ -211,5 +211,35 @@ impl Runtime for Smol {
     }
     fn wall(&self) -> SystemTime {
         SystemTime::now()
+    }
+}
+
+/// What went over streams is counted for all, for each protocol, and for each peer.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_are_counted_by_peer_and_by_protocol() {
+    for address in [TCP, QUIC] {
+        let (a, b) = pair(address).await.unwrap();
+        let mut inbound = b.accept(&[NAME], 8).unwrap();
+        a.connect(&PeerInfo::new(b.local_peer(), b.addresses())).await.unwrap();
+        let mut here = a.open(b.local_peer(), &[NAME]).await.unwrap();
+        here.write_all(&[7; 100_000]).await.unwrap();
+        here.flush().await.unwrap();
+        let mut there = inbound.next().await.unwrap().stream;
+        there.read_exact(&mut vec![0; 100_000]).await.unwrap();
+        there.write_all(&[8; 10]).await.unwrap();
+        there.flush().await.unwrap();
+        here.read_exact(&mut [0; 10]).await.unwrap();
+        for (network, other, traffic) in [
+            (&a, b.local_peer(), Traffic::new(10, 100_000)),
+            (&b, a.local_peer(), Traffic::new(100_000, 10)),
+        ] {
+            let stats = network.stats();
+            assert_eq!(stats.traffic, traffic, "{address}");
+            assert_eq!(stats.peers, [(other, traffic)], "{address}");
+            assert_eq!(stats.protocols, [(NAME, traffic)], "{address}");
+        }
+        a.disconnect(b.local_peer()).await.unwrap();
+        assert!(a.stats().peers.is_empty());
+        assert_eq!(a.stats().traffic, Traffic::new(10, 100_000));
     }
 }

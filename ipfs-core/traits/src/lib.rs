@@ -79,7 +79,7 @@ pub use self::{
     exchange::{Exchange, Giver, GiverStats, Session, SessionStats},
     hash::{Digest, HashFunction, HashTable},
     http::{AddressFilter, HttpBody, HttpClient, MAX_REDIRECTS},
-    network::{Inbound, Network, NetworkStats, PeerInfo, Protection},
+    network::{Inbound, Network, NetworkStats, PeerInfo, Protection, Traffic},
     null::{NoNetwork, NoRouting, OfflineExchange},
     parts::{FnRecipe, Parts, Recipe, recipe},
     reference::{Origin, Reference, ReferenceSink},

@@ -159,11 +159,35 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
 }
 
 /// What a network has counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NetworkStats {
-    /// Streams that peers opened beyond the bound, and that were reset.
+    /// Streams that peers opened beyond a bound, and that were reset.
     pub refused_streams: u64,
+    /// Bytes of all streams. What connections need beside them (handshakes, the frames of muxers,
+    /// identify, ping) is not counted.
+    pub traffic: Traffic,
+    /// The same by protocol.
+    pub protocols: Vec<(Protocol, Traffic)>,
+    /// The same by peer, of those who are connected.
+    pub peers: Vec<(PeerId, Traffic)>,
+}
+
+/// Bytes both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Bytes that came.
+    pub received: u64,
+    /// Bytes that went.
+    pub sent: u64,
+}
+
+impl Traffic {
+    /// So many bytes.
+    pub const fn new(received: u64, sent: u64) -> Self {
+        Self { received, sent }
+    }
 }
 
 /// Keeps the connections to a peer until it is dropped.

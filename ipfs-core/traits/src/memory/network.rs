@@ -320,7 +320,8 @@ impl Network for MemoryNetwork {
     }
 
     fn stats(&self) -> NetworkStats {
-        NetworkStats { refused_streams: self.node.refused.load(Ordering::Relaxed) }
+        let refused_streams = self.node.refused.load(Ordering::Relaxed);
+        NetworkStats { refused_streams, ..NetworkStats::default() }
     }
 
     async fn close(&self) -> Result<()> {
