@@ -146,12 +146,7 @@ impl Peer {
         self.asked.keys()
     }
 
-    /// Whether it has said nothing for long.
-    pub(super) const fn is_silent(&self) -> bool {
-        self.silent
-    }
-
-    /// Whether others come first.
+    /// Whether others come first: it has said nothing for long, or failed too often.
     pub(super) fn is_doubtful(&self) -> bool {
         self.silent || self.pace.is_distrusted()
     }
@@ -286,7 +281,7 @@ impl Peer {
 
     fn patience(&self, block_size: f64) -> Duration {
         let patience = if self.pace.gave() { PATIENCE } else { FIRST_PATIENCE };
-        patience + self.backlog(block_size) * 2
+        self.pace.with_doubt(patience + self.backlog(block_size) * 2)
     }
 
     /// How long what was asked for first may take.

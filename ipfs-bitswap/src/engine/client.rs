@@ -24,6 +24,9 @@ use crate::message::{Message, Version};
 /// What the size of a block is taken to be until some have come.
 const FIRST_BLOCK: f64 = 256.0 * 1024.0;
 
+/// Blocks whose sizes make the one that is expected.
+const SIZES: u32 = 10;
+
 /// Blocks that came last, or are no longer wanted, to tell one that comes late from one that nobody
 /// asked for: what may be on its way at the largest window, in blocks of 16 KiB.
 const REMEMBERED: usize = 4096;
@@ -42,6 +45,8 @@ pub(super) struct Client {
     next_stuck: u64,
     recent: Recent,
     block_size: f64,
+    /// Blocks that it was learnt from, up to as many as count.
+    sizes: u32,
     last_want: u64,
     last_session: u64,
     random: u64,
@@ -107,6 +112,7 @@ impl Client {
             next_stuck: 0,
             recent: Recent::default(),
             block_size: FIRST_BLOCK,
+            sizes: 0,
             last_want: 0,
             last_session: 0,
             random,

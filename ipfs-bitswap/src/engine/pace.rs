@@ -54,6 +54,8 @@ pub(super) struct Pace {
     rate: f64,
     /// Whether the rate was measured.
     timed: bool,
+    /// The most that a round has brought, in bytes a second.
+    peak: f64,
     window: f64,
     growing: bool,
     round: Option<Round>,
@@ -79,6 +81,7 @@ impl Pace {
             met: false,
             rate: FIRST_RATE,
             timed: false,
+            peak: 0.0,
             window: FIRST_WINDOW,
             growing: true,
             round: None,
@@ -114,6 +117,12 @@ impl Pace {
     /// Whether it failed so much that others come first.
     pub(super) fn is_distrusted(&self) -> bool {
         self.trust < DISTRUST
+    }
+
+    /// How long to wait for one that failed before it is asked once more: the longer the more it is
+    /// distrusted.
+    pub(super) fn with_doubt(&self, wait: Duration) -> Duration {
+        wait.div_f64(self.trust)
     }
 
     /// How long so many bytes should take, in seconds.
@@ -180,24 +189,23 @@ impl Pace {
     }
 
     fn end_round(&mut self, rate: f64, full: bool) {
-        let faster = !self.timed || rate > self.rate * FASTER;
         // A peer that had little to do was not slow for it: then only more than was thought counts.
-        if full || rate > self.rate || !self.timed {
+        // So it is with one whose window still grows.
+        if rate > self.rate || (full && !self.growing) {
             self.rate = if self.timed { self.rate * 0.7 + rate * 0.3 } else { rate };
             self.timed = true;
         }
         if !full {
             return;
         }
-        self.quiet += 1;
+        let faster = rate > self.peak * FASTER;
+        self.peak = rate.max(self.peak * 0.98);
+        self.quiet = if faster { 0 } else { self.quiet + 1 };
         self.growing = faster || (self.growing && self.quiet < 3);
-        if faster {
-            self.quiet = 0;
-        }
-        let enough = 2.0 * self.rate * self.latency.as_secs_f64() + SLACK;
         if self.growing || self.quiet.is_multiple_of(TRY_AGAIN) {
             self.window *= 2.0;
         } else {
+            let enough = 2.0 * self.rate * self.latency.as_secs_f64() + SLACK;
             self.window = enough.max(self.window * 0.875);
         }
         self.window = self.window.clamp(FIRST_WINDOW, MAX_WINDOW);

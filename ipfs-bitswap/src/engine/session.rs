@@ -46,14 +46,16 @@ pub(super) struct Session {
     hedges: u64,
 }
 
-/// Wants of a session that are broadcast at once, as Kubo has it, and how many to begin with.
+/// Wants of a session that are broadcast at once, as Kubo has it, and how many to begin with: of
+/// small blocks each brings the block from all who have it.
 const MAX_BROADCAST: usize = 64;
-const FIRST_BROADCAST: usize = 8;
+const FIRST_BROADCAST: usize = 2;
 
 /// How much of what is asked is taken to be lacking until it is known, and how much one answer
-/// counts.
+/// counts. A miss is told once for each peer that was asked, and a block comes once.
 const FIRST_MISSES: f64 = 0.1;
 const ONE_MISS: f64 = 1.0 / 32.0;
+const ONE_BLOCK: f64 = 1.0 / 8.0;
 
 /// A block is asked of a second peer at once only so many times, and one in so many.
 const HEDGES: u64 = 2;
@@ -201,7 +203,7 @@ impl Session {
 
     /// A block that was wanted has come from this peer.
     pub(super) fn received(&mut self, from: PeerId, block: &Block) {
-        self.misses -= self.misses * ONE_MISS;
+        self.misses -= self.misses * ONE_BLOCK;
         self.stats.blocks += 1;
         self.stats.bytes += block.len() as u64;
         if let Some(given) = self.given_by(from) {

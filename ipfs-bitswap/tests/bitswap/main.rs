@@ -17,4 +17,5 @@ mod numbers;
 mod simulation;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
+mod swarm;
 mod world;

@@ -6,10 +6,10 @@ use ipfs_traits::memory::peer_id;
 
 use crate::{
     numbers::Numbers,
-    world::{Link, World, blocks, cids, fetch},
+    world::{Lie, Link, World, blocks, cids, fetch},
 };
 
-fn seeds(soak: u64, few: u64) -> std::ops::Range<u64> {
+pub(crate) fn seeds(soak: u64, few: u64) -> std::ops::Range<u64> {
     let count = if std::env::var_os("IPFS_SOAK").is_some() { soak } else { few };
     let start = std::env::var("IPFS_SEED").ok().and_then(|seed| seed.parse().ok());
     let start = start.unwrap_or_else(|| {
@@ -26,6 +26,7 @@ fn any_link(numbers: &mut Numbers) -> Link {
     let least = Duration::from_millis(numbers.below(50));
     Link {
         delay: (least, least + Duration::from_millis(numbers.below(50))),
+        far: false,
         loss: numbers.below(2) * numbers.below(50),
         bandwidth: 1e6 * (1 + numbers.below(100)) as f64,
     }
@@ -82,7 +83,7 @@ fn silence_and_lies_are_passed_by() {
         let blocks = blocks(seed, 100, 5000);
         world.give(b, &blocks);
         world.give(d, &blocks);
-        world.lie(a);
+        world.lie(a, Lie::Have);
         for server in [a, b, d] {
             world.connect(c, server);
         }

@@ -7,9 +7,9 @@ use std::{
 
 use ipfs_bitswap::{
     engine::{Engine, Output, SessionId},
-    message::{Received, Version},
+    message::{Entry, Message, Received, Version, Want},
 };
-use ipfs_traits::{Block, Bytes, Cid, HashTable, PeerId, codes, memory::peer_id, varint};
+use ipfs_traits::{Block, Bytes, Cid, HashTable, PeerId, PeerInfo, codes, memory::peer_id, varint};
 
 use crate::numbers::Numbers;
 
@@ -18,15 +18,18 @@ use crate::numbers::Numbers;
 pub(crate) struct Link {
     /// The least and the most time that a message takes.
     pub(crate) delay: (Duration, Duration),
+    /// Whether most of it is that of the two nodes, or all of it chance.
+    pub(crate) far: bool,
     /// Messages lost, of a thousand.
     pub(crate) loss: u64,
-    /// Bytes a second.
+    /// Bytes a second that a node sends.
     pub(crate) bandwidth: f64,
 }
 
 impl Link {
     pub(crate) const GOOD: Self = Self {
         delay: (Duration::from_millis(1), Duration::from_millis(5)),
+        far: false,
         loss: 0,
         bandwidth: 1e8,
     };
@@ -45,21 +48,55 @@ pub(crate) fn blocks(seed: u64, count: usize, len: usize) -> Vec<Block> {
         .collect()
 }
 
+/// How a node betrays the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// It says that it has everything, and gives nothing.
+    Have,
+    /// It says that it has everything, and gives other bytes.
+    Garbage,
+    /// It says nothing at all.
+    Silence,
+    /// As `Have`, and it sends wants, HAVEs and blocks that nobody asked for, twice a second.
+    Flood,
+}
+
 struct Node {
     engine: Engine,
     store: BTreeMap<Cid, Block>,
-    /// Whether something is on its way out to a peer.
+    /// Peers to which something is on its way out.
     busy: BTreeSet<PeerId>,
+    /// Until when it has something to send.
+    sending: Instant,
     delivered: Vec<(SessionId, Cid)>,
     searches: usize,
     alive: bool,
-    /// Says that it has everything, and gives nothing.
-    liar: bool,
+    lie: Option<Lie>,
+    /// When it is to be woken, as far as it is scheduled.
+    timer: Option<Instant>,
 }
 
 enum What {
-    Arrive { to: PeerId, from: PeerId, bytes: Vec<u8> },
-    Sent { from: PeerId, to: PeerId, bytes: usize },
+    Arrive {
+        to: PeerId,
+        from: PeerId,
+        bytes: Vec<u8>,
+    },
+    Sent {
+        from: PeerId,
+        to: PeerId,
+        bytes: usize,
+    },
+    Timer(PeerId),
+    Found {
+        to: PeerId,
+        session: SessionId,
+        peers: Vec<PeerInfo>,
+    },
+    Connected(PeerId, PeerId),
+    Flood(PeerId),
+    /// A node goes, or comes back.
+    Churn(PeerId),
 }
 
 struct Event {
@@ -97,6 +134,11 @@ pub(crate) struct World {
     /// When the last message arrives on each way: a stream keeps its order.
     last: BTreeMap<(PeerId, PeerId), Instant>,
     pub(crate) messages: u64,
+    /// The most that a node had read for others, or remembered of one other.
+    pub(crate) most_reading: u64,
+    pub(crate) most_wants: usize,
+    /// Whether searches find who has a block, and who lies that it has.
+    pub(crate) routing: bool,
     hashes: HashTable,
 }
 
@@ -110,10 +152,12 @@ impl World {
                 engine: Engine::new(random),
                 store: BTreeMap::new(),
                 busy: BTreeSet::new(),
+                sending: start,
                 delivered: Vec::new(),
                 searches: 0,
                 alive: true,
-                liar: false,
+                lie: None,
+                timer: None,
             };
             (peer_id(i), node)
         };
@@ -127,6 +171,9 @@ impl World {
             order: 0,
             last: BTreeMap::new(),
             messages: 0,
+            most_reading: 0,
+            most_wants: 0,
+            routing: false,
             hashes: HashTable::standard(),
         }
     }
@@ -141,11 +188,17 @@ impl World {
         self.pump(id);
     }
 
-    pub(crate) fn lie(&mut self, id: PeerId) {
-        self.node(id).liar = true;
+    pub(crate) fn lie(&mut self, id: PeerId, lie: Lie) {
+        self.node(id).lie = Some(lie);
+        if lie == Lie::Flood {
+            self.schedule(self.now, What::Flood(id));
+        }
     }
 
     pub(crate) fn connect(&mut self, a: PeerId, b: PeerId) {
+        if !self.nodes[&a].alive || !self.nodes[&b].alive {
+            return;
+        }
         let now = self.now;
         self.node(a).engine.handle_connected(b, Version::V1_2, now);
         self.node(b).engine.handle_connected(a, Version::V1_2, now);
@@ -157,18 +210,25 @@ impl World {
     pub(crate) fn stop(&mut self, id: PeerId) {
         self.node(id).alive = false;
         let now = self.now;
-        let others: Vec<PeerId> =
-            self.nodes.keys().filter(|other| **other != id).copied().collect();
-        for other in others {
-            self.node(other).engine.handle_gone(id, now);
-            self.node(other).busy.remove(&id);
-            self.pump(other);
+        let peers: Vec<PeerId> = self.nodes[&id].engine.peers().copied().collect();
+        for other in peers {
+            for (at, gone) in [(other, id), (id, other)] {
+                self.node(at).engine.handle_gone(gone, now);
+                self.node(at).busy.remove(&gone);
+                self.pump(at);
+            }
         }
     }
 
     /// A node says nothing any more, and nobody learns it.
     pub(crate) fn freeze(&mut self, id: PeerId) {
         self.node(id).alive = false;
+    }
+
+    /// A node goes after a while, comes back after another, and so on.
+    pub(crate) fn churn(&mut self, id: PeerId) {
+        let wait = Duration::from_millis(2000 + self.numbers.below(20_000));
+        self.schedule(self.now + wait, What::Churn(id));
     }
 
     pub(crate) fn session(&mut self, id: PeerId) -> SessionId {
@@ -218,44 +278,87 @@ impl World {
                     node.store.insert(*block.cid(), block);
                 }
                 Output::Sizes { peer, cids } => {
-                    let size = |cid: &Cid| match node.liar {
-                        true => Some(1 << 20),
-                        false => node.store.get(cid).map(|block| block.len() as u64),
+                    let size = |cid: &Cid| match node.lie {
+                        Some(_) => Some(1 << 20),
+                        None => node.store.get(cid).map(|block| block.len() as u64),
                     };
                     let sizes = cids.iter().map(|cid| (*cid, size(cid))).collect();
                     node.engine.handle_sizes(peer, sizes);
                 }
                 Output::Load { peer, cids } => {
-                    let found = cids.iter().map(|cid| (*cid, node.store.get(cid).cloned()));
-                    let found = found.collect();
-                    // A liar never comes to read what it has not.
-                    if !node.liar {
+                    let found = |cid: &Cid| match node.lie {
+                        Some(_) => Some(Block::trusted(*cid, Bytes::from_static(&[9; 5000]))),
+                        None => node.store.get(cid).cloned(),
+                    };
+                    let found = cids.iter().map(|cid| (*cid, found(cid))).collect();
+                    // Most liars never come to read what they have not.
+                    if matches!(node.lie, None | Some(Lie::Garbage)) {
                         node.engine.handle_loaded(peer, found);
                     }
                 }
-                Output::FindProviders { .. } => node.searches += 1,
-                Output::Connect(_) => {}
+                Output::FindProviders { session, cid } => {
+                    node.searches += 1;
+                    self.search(id, session, cid);
+                }
+                Output::Connect(peer) => {
+                    let delay = self.delay(id, peer.id) * 3;
+                    self.schedule(self.now + delay, What::Connected(id, peer.id));
+                }
                 Output::Send(peer) => self.send(id, peer),
+            }
+        }
+        self.set_timer(id);
+        // Liars never come to read what they say they have.
+        let node = &self.nodes[&id];
+        let reading = if node.lie.is_none() { node.engine.stats().reading } else { 0 };
+        self.most_reading = self.most_reading.max(reading);
+    }
+
+    fn set_timer(&mut self, id: PeerId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let at = node.engine.poll_timeout().filter(|_| node.alive);
+        if node.timer != at {
+            node.timer = at;
+            if let Some(at) = at {
+                self.schedule(at, What::Timer(id));
             }
         }
     }
 
+    /// Half of a round trip between two nodes: some of it is theirs, some is chance.
+    fn delay(&mut self, a: PeerId, b: PeerId) -> Duration {
+        let (least, most) = self.link.delay;
+        let spread = (most - least).as_micros() as u64;
+        if !self.link.far {
+            return least + Duration::from_micros(self.numbers.below(spread + 1));
+        }
+        let (a, b) = (a.min(b).to_bytes(), a.max(b).to_bytes());
+        let sum = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)))
+        };
+        let fixed = Numbers(sum(&a).wrapping_mul(7) ^ sum(&b)).below(spread * 3 / 4 + 1);
+        least + Duration::from_micros(fixed + self.numbers.below(spread / 4 + 1))
+    }
+
     fn send(&mut self, from: PeerId, to: PeerId) {
-        let (now, link) = (self.now, self.link);
+        let now = self.now;
         let node = self.nodes.get_mut(&from).unwrap();
-        if !node.alive || node.busy.contains(&to) {
+        if !node.alive || node.busy.contains(&to) || node.lie == Some(Lie::Silence) {
             return;
         }
-        let Some(message) = node.engine.poll_transmit(to, 1 << 20, now) else { return };
+        let Some(message) = node.engine.poll_transmit(to, 1 << 18, now) else { return };
         node.busy.insert(to);
         let of_blocks = message.blocks.iter().map(Block::len).sum();
         let bytes = message.encode(Version::V1_2, &self.hashes).unwrap().concat();
         self.messages += 1;
-        let left = now + Duration::from_secs_f64(bytes.len() as f64 / link.bandwidth);
-        let spread = (link.delay.1 - link.delay.0).as_micros() as u64;
-        let delay = link.delay.0 + Duration::from_micros(self.numbers.below(spread + 1));
+        let takes = Duration::from_secs_f64(bytes.len() as f64 / self.link.bandwidth);
+        node.sending = node.sending.max(now) + takes;
+        let left = node.sending;
+        let delay = self.delay(from, to);
         self.schedule(left, What::Sent { from, to, bytes: of_blocks });
-        if self.numbers.below(1000) >= link.loss {
+        if self.numbers.below(1000) >= self.link.loss {
             let last = self.last.entry((from, to)).or_insert(now);
             let at = (left + delay).max(*last);
             *last = at;
@@ -270,28 +373,15 @@ impl World {
 
     /// Goes on to the next thing that happens; `false` when nothing will.
     pub(crate) fn step(&mut self) -> bool {
-        let timer = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.alive)
-            .filter_map(|(id, node)| Some((node.engine.poll_timeout()?, *id)))
-            .min();
-        let event = self.events.peek().map(|event| event.at);
-        match (event, timer) {
-            (None, None) => return false,
-            (Some(at), timer) if timer.is_none_or(|(timer, _)| at <= timer) => {
-                let event = self.events.pop().unwrap();
-                self.now = self.now.max(event.at);
-                self.happen(event.what);
-            }
-            (_, Some((at, id))) => {
-                self.now = self.now.max(at);
-                let now = self.now;
-                self.node(id).engine.handle_timeout(now);
-                self.pump(id);
-            }
-            (Some(_), None) => unreachable!(),
+        let Some(event) = self.events.pop() else { return false };
+        // A timer that was set anew is none.
+        if let What::Timer(id) = event.what
+            && self.nodes[&id].timer != Some(event.at)
+        {
+            return true;
         }
+        self.now = self.now.max(event.at);
+        self.happen(event.what);
         true
     }
 
@@ -299,27 +389,104 @@ impl World {
         let now = self.now;
         match what {
             What::Sent { from, to, bytes } => {
-                self.node(from).busy.remove(&to);
-                self.node(from).engine.handle_sent(to, bytes);
-                self.send(from, to);
-                self.pump(from);
-            }
-            What::Arrive { to, from, bytes } => {
-                let known = self.nodes[&to].engine.peers().any(|peer| *peer == from);
-                if !self.nodes[&to].alive || !known {
-                    return;
+                if self.node(from).busy.remove(&to) {
+                    self.node(from).engine.handle_sent(to, bytes);
+                    self.send(from, to);
+                    self.pump(from);
                 }
-                let (_, body) = varint::read(&bytes, "test").unwrap();
-                let received = Received::parse(Bytes::copy_from_slice(body)).unwrap();
-                let hashes = self.hashes.clone();
-                let blocks = received
-                    .payloads()
-                    .map(|(prefix, data)| Block::with_prefix(&prefix, data, &hashes).unwrap())
-                    .collect();
-                self.node(to).engine.handle_message(from, &received, blocks, now);
+            }
+            What::Arrive { to, from, bytes } => self.arrive(to, from, &bytes),
+            What::Timer(id) => {
+                let node = self.node(id);
+                node.timer = None;
+                node.engine.handle_timeout(now);
+                self.pump(id);
+            }
+            What::Found { to, session, peers } => {
+                self.node(to).engine.handle_providers(session, &peers, now);
                 self.pump(to);
             }
+            What::Connected(a, b) => self.connect(a, b),
+            What::Flood(id) => self.flood(id),
+            What::Churn(id) => {
+                if self.nodes[&id].alive {
+                    self.stop(id);
+                } else {
+                    self.node(id).alive = true;
+                    self.pump(id);
+                }
+                self.churn(id);
+            }
         }
+    }
+
+    fn arrive(&mut self, to: PeerId, from: PeerId, bytes: &[u8]) {
+        let now = self.now;
+        let known = self.nodes[&to].engine.peers().any(|peer| *peer == from);
+        if !self.nodes[&to].alive || !known {
+            return;
+        }
+        let (_, body) = varint::read(bytes, "test").unwrap();
+        let received = Received::parse(Bytes::copy_from_slice(body)).unwrap();
+        let hashes = self.hashes.clone();
+        let blocks = received
+            .payloads()
+            .map(|(prefix, data)| Block::with_prefix(&prefix, data, &hashes).unwrap())
+            .collect();
+        self.node(to).engine.handle_message(from, &received, blocks, now);
+        let wants = self.nodes[&to].engine.wantlist_of(&from).len();
+        self.most_wants = self.most_wants.max(wants);
+        self.pump(to);
+    }
+
+    /// Five who have the block, or had it before they went, and five who lie, in any order.
+    fn search(&mut self, to: PeerId, session: SessionId, cid: Cid) {
+        if !self.routing {
+            return;
+        }
+        let (mut true_ones, mut liars) = (Vec::new(), Vec::new());
+        for (id, node) in self.nodes.iter().filter(|(id, _)| **id != to) {
+            match node.lie {
+                Some(_) => liars.push(*id),
+                None if node.store.contains_key(&cid) => true_ones.push(*id),
+                None => {}
+            }
+        }
+        let mut some = |mut from: Vec<PeerId>| {
+            let mut picked = Vec::new();
+            while picked.len() < 5 && !from.is_empty() {
+                let at = self.numbers.below(from.len() as u64) as usize;
+                picked.push(PeerInfo::from(from.swap_remove(at)));
+            }
+            picked
+        };
+        let mut peers = some(liars);
+        peers.extend(some(true_ones));
+        let at = self.now + Duration::from_millis(500);
+        self.schedule(at, What::Found { to, session, peers });
+    }
+
+    /// Sends nonsense to all who are connected.
+    fn flood(&mut self, id: PeerId) {
+        let cid = |number: u64| {
+            let hash = self.hashes.hash(codes::SHA2_256, &number.to_be_bytes()).unwrap();
+            Cid::new_v1(codes::RAW, hash)
+        };
+        let entry = |i| Entry { cid: cid(i), want: Want::Block, priority: 1, send_dont_have: true };
+        let from = self.order;
+        let message = Message {
+            entries: (from..from + 200).map(entry).collect(),
+            blocks: blocks(from, 4, 1000),
+            presences: (from..from + 200).map(|i| (cid(i), true)).collect(),
+            ..Message::default()
+        };
+        let bytes = message.encode(Version::V1_2, &self.hashes).unwrap().concat();
+        let peers: Vec<PeerId> = self.nodes[&id].engine.peers().copied().collect();
+        for to in peers {
+            let at = self.now + self.delay(id, to);
+            self.schedule(at, What::Arrive { to, from: id, bytes: bytes.clone() });
+        }
+        self.schedule(self.now + Duration::from_millis(500), What::Flood(id));
     }
 }
 

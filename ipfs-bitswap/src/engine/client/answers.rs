@@ -32,7 +32,8 @@ impl Client {
         let Some(cids) = self.by_hash.get(block.hash()).cloned() else {
             return self.unexpected(id, block.hash(), now, out);
         };
-        self.block_size = self.block_size * 0.9 + block.len() as f64 * 0.1;
+        self.sizes = (self.sizes + 1).min(super::SIZES);
+        self.block_size += (block.len() as f64 - self.block_size) / f64::from(self.sizes);
         self.stats.blocks_received += 1;
         self.stats.bytes_received += block.len() as u64;
         let mut delivered = Vec::new();
@@ -45,6 +46,7 @@ impl Client {
                 let Some(session) = self.sessions.get_mut(&session_id) else { continue };
                 session.forget(&cid);
                 session.received(id, &block);
+                session.progress(now);
                 let block = Block::trusted(cid, block.data().clone());
                 out.push(Output::Deliver { session: session_id, block });
                 self.gave(session_id, id, now, out);
@@ -99,7 +101,6 @@ impl Client {
         out: &mut Outputs,
     ) {
         let Some(session) = self.sessions.get_mut(&session_id) else { return };
-        session.progress(now);
         if !session.add_peer(id) {
             return;
         }

@@ -86,7 +86,10 @@ impl Client {
             want.hedge = Some(now + peer.hedged_after(self.block_size));
             want.from.insert(id);
             self.waiting.remove(&want.number);
-            self.stuck.remove(&want.number);
+            // Of one that is doubtful not much is hoped for.
+            if !peer.is_doubtful() {
+                self.stuck.remove(&want.number);
+            }
             for session in &want.sessions {
                 if let Some(session) = self.sessions.get_mut(session) {
                     session.asked(id);
@@ -101,12 +104,13 @@ impl Client {
     pub(super) fn assign(&mut self, cid: Cid, now: Instant, out: &mut Outputs) -> bool {
         let Some(want) = self.wants.get(&cid) else { return false };
         let number = want.number;
-        let live = |id: &PeerId| self.peers.get(id).is_some_and(|peer| !peer.is_silent());
+        let live = |id: &PeerId| self.peers.get(id).is_some_and(|peer| !peer.is_doubtful());
         if want.from.iter().any(live) {
             return false;
         }
         match self.choose(&cid) {
             Choice::Ask(id) => {
+                self.stuck.insert(number, cid);
                 self.ask(id, cid, Want::Block, now, out);
                 self.probe(cid, id, now, out);
                 false
@@ -216,10 +220,6 @@ impl Client {
     /// those who cannot say so one is asked for it.
     fn broadcast(&mut self, cid: Cid, now: Instant, out: &mut Outputs) {
         let Some(want) = self.wants.get(&cid) else { return };
-        let sessions = want.sessions.iter().filter_map(|id| self.sessions.get(id));
-        if !sessions.fold(false, |may, session| may | session.may_broadcast(&cid)) {
-            return;
-        }
         let more = BROADCAST.saturating_sub(want.asked.len());
         let unasked =
             |(id, _): &(&PeerId, &Peer)| !want.asked.contains(*id) && !want.donts.contains(*id);
@@ -227,13 +227,8 @@ impl Client {
             self.peers.iter().filter(unasked).map(|(id, peer)| (!peer.pace.gave(), *id)).collect();
         peers.sort_unstable();
         peers.truncate(more);
-        if peers.is_empty() {
+        if peers.is_empty() || !self.may_broadcast(&cid) {
             return;
-        }
-        for session in want.sessions.clone() {
-            if let Some(session) = self.sessions.get_mut(&session) {
-                session.broadcasts(cid);
-            }
         }
         let old = |id: &PeerId| self.peers.get(id).is_some_and(|peer| !peer.has_presences());
         let old = peers.iter().map(|(_, id)| *id).find(old);
@@ -245,6 +240,21 @@ impl Client {
         }
     }
 
+    /// Whether a want may be asked of all who are connected; if so, it counts as broadcast.
+    fn may_broadcast(&mut self, cid: &Cid) -> bool {
+        let Some(want) = self.wants.get(cid) else { return false };
+        let mut may = false;
+        for session in &want.sessions {
+            if let Some(session) = self.sessions.get_mut(session)
+                && session.may_broadcast(cid)
+            {
+                session.broadcasts(*cid);
+                may = true;
+            }
+        }
+        may
+    }
+
     /// Asks a peer that has just come for what nobody else could be asked for.
     pub(super) fn introduce(&mut self, id: PeerId, now: Instant, out: &mut Outputs) {
         let presences = self.peers.get(&id).is_some_and(Peer::has_presences);
@@ -252,7 +262,7 @@ impl Client {
         let some: Vec<Cid> = self.stuck.values().take(ASK_NEW).copied().collect();
         for cid in some {
             let room = self.peers.get_mut(&id).is_some_and(|peer| peer.has_room(self.block_size));
-            if presences || room {
+            if (presences || room) && self.may_broadcast(&cid) {
                 self.ask(id, cid, kind, now, out);
             }
         }
