@@ -24,6 +24,8 @@
 
 mod driver;
 pub mod engine;
+pub mod http;
+mod latch;
 pub mod message;
 mod policy;
 
@@ -31,5 +33,6 @@ pub use ipfs_traits::{Exchange, Session};
 
 pub use self::{
     driver::{Bitswap, Options},
+    http::HttpExchange,
     policy::{Everybody, Ledger, Policy, RateLimits},
 };
