@@ -10,6 +10,7 @@ mod driver;
 mod engine;
 mod fixtures;
 mod hostile;
+mod http;
 #[path = "../../../ipfs-core/traits/tests/support/memory.rs"]
 mod memory;
 #[path = "../../../ipfs-core/traits/tests/support/numbers.rs"]

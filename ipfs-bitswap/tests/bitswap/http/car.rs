@@ -1,0 +1,1 @@
+//! CAR files from gateways.
