@@ -5,8 +5,8 @@
 //!
 //! # Which gateway is asked
 //!
-//! A gateway is asked for nothing before it has answered a probe, which is sent when it is first
-//! needed. Of those that may be asked, the one is that would give a block soonest, as far as known:
+//! A gateway is asked for nothing before it has answered a probe, which is sent when it could first be
+//! needed; meanwhile others are asked. Of those that may be asked, the one is that would give a block soonest, as far as known:
 //! by how soon it answered so far, how fast bodies came, how many requests are before this one, and
 //! how often it had what it was asked for.
 //!

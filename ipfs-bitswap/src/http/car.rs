@@ -205,7 +205,7 @@ impl Archive {
     /// Holds an error against the gateway, where it is its fault.
     fn blame(&self, error: Error) -> Error {
         if !matches!(error, Error::Closed(_)) {
-            self.ticket.failed(&fault(error.clone()), self.shared.runtime.now(), false);
+            self.ticket.failed(&fault(error.clone()), self.shared.runtime.now());
         }
         error
     }

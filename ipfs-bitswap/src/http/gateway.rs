@@ -7,10 +7,11 @@ use std::{
 };
 
 use futures_channel::oneshot;
+use futures_util::FutureExt;
 use ipfs_traits::{Error, GiverStats};
 
 use super::request::{Fault, GatewayError};
-use crate::latch::lock;
+use crate::latch::{Closed, lock};
 
 /// The first pause after a failure: long enough for a server that restarts to answer a few of the
 /// next requests.
@@ -59,6 +60,8 @@ struct State {
     line: VecDeque<oneshot::Sender<Turn>>,
     /// Whether it has shown to be a gateway since it last failed.
     probed: bool,
+    /// The probe that is under way.
+    probe: Option<Closed>,
     paused_until: Option<Instant>,
     /// Pauses so far: what was asked before the last one says nothing new by failing.
     pauses: u64,
@@ -80,6 +83,8 @@ struct State {
 pub(super) enum Standing {
     /// It may; the number is the time that a block would take, as far as known, in seconds.
     Open(f64),
+    /// It has to show first that it works.
+    Unproven,
     /// From then on.
     Paused(Instant),
     /// Not for so long that nobody waits for it.
@@ -100,7 +105,8 @@ impl Gateway {
         match state.paused_until {
             Some(until) if until > now + MAX_PAUSE => Standing::Distrusted,
             Some(until) if until > now => Standing::Paused(until),
-            _ => Standing::Open(state.cost()),
+            _ if state.probed => Standing::Open(state.cost()),
+            _ => Standing::Unproven,
         }
     }
 
@@ -124,7 +130,7 @@ impl Gateway {
             if state.paused_until.is_some_and(|until| until > now) {
                 return None;
             }
-            if state.used < self.most(&state) {
+            if state.used < self.requests {
                 state.used += 1;
                 return Some(self.begin(&state));
             }
@@ -138,13 +144,24 @@ impl Gateway {
         granted.await.ok()
     }
 
-    /// One at a time until it has shown that it works.
-    const fn most(&self, state: &State) -> usize {
-        if state.probed { self.requests } else { 1 }
-    }
-
     fn begin(self: &Arc<Self>, state: &State) -> Turn {
         Turn(Ticket { gateway: self.clone(), pauses: state.pauses })
+    }
+
+    /// What ends with the probe that is under way; `begin` begins one if there is none.
+    pub(super) fn probe(self: &Arc<Self>, begin: impl FnOnce(Ticket, oneshot::Sender<()>)) -> Closed {
+        let (ended, over) = oneshot::channel();
+        let over = over.shared();
+        let ticket = {
+            let mut state = lock(&self.state);
+            if let Some(probe) = &state.probe {
+                return probe.clone();
+            }
+            state.probe = Some(over.clone());
+            Ticket { gateway: self.clone(), pauses: state.pauses }
+        };
+        begin(ticket, ended);
+        over
     }
 
     /// Lets those in the line go on, as many as there is room for.
@@ -157,7 +174,7 @@ impl Gateway {
 
     fn next_in_line(self: &Arc<Self>) -> Option<(oneshot::Sender<Turn>, Turn)> {
         let mut state = lock(&self.state);
-        while state.used < self.most(&state) {
+        while state.used < self.requests {
             let grant = state.line.pop_front()?;
             if !grant.is_canceled() {
                 state.used += 1;
@@ -235,15 +252,15 @@ impl Ticket {
         &self.gateway.url
     }
 
-    /// Whether it has to show first that it works.
-    pub(super) fn needs_probe(&self) -> bool {
-        !lock(&self.gateway.state).probed
-    }
-
-    /// It works: all who wait may ask it.
-    pub(super) fn works(&self) {
-        lock(&self.gateway.state).probed = true;
-        self.gateway.admit();
+    /// A probe is over: with no fault, it works.
+    pub(super) fn probed(&self, fault: Option<&Fault>, now: Instant) {
+        {
+            let mut state = lock(&self.gateway.state);
+            state.probe = None;
+            state.probed = fault.is_none();
+            state.failed_probes += u64::from(fault.is_some());
+        }
+        fault.into_iter().for_each(|fault| self.failed(fault, now));
     }
 
     /// The head of an answer has come after this time.
@@ -261,10 +278,9 @@ impl Ticket {
     }
 
     /// It did not give what it was asked for.
-    pub(super) fn failed(&self, fault: &Fault, now: Instant, probe: bool) {
+    pub(super) fn failed(&self, fault: &Fault, now: Instant) {
         let left = {
             let mut state = lock(&self.gateway.state);
-            state.failed_probes += u64::from(probe);
             let Some(pause) = state.pause_after(fault) else {
                 return state.sample_lack(1.0);
             };

@@ -1,8 +1,13 @@
 //! Asking one gateway after the other, until one of them gives what is looked for.
 
-use std::{sync::Arc, time::Instant};
+use std::{future::pending, pin::pin, sync::Arc, time::Instant};
 
+use futures_channel::oneshot;
 use futures_core::future::BoxFuture;
+use futures_util::{
+    FutureExt,
+    future::{select, select_all},
+};
 use ipfs_traits::{Cid, Error, Result, Runtime};
 
 use super::{
@@ -10,6 +15,7 @@ use super::{
     gateway::{Gateway, Standing, Ticket},
     request::{self, Fault},
 };
+use crate::latch::Closed;
 
 /// How often one gateway may fail during one search before it is no longer asked: it is asked again
 /// twice, after pauses of a second and more, which is what a server needs that is busy or restarts.
@@ -22,49 +28,82 @@ const TRIES: u64 = 3;
 /// [`Error::NotFound`] of `cid` when all gateways say that they do not have it; otherwise the last
 /// failure.
 pub(super) async fn search<'a, T>(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     cid: &Cid,
     ask: impl Fn(usize, Ticket) -> BoxFuture<'a, Result<T, Fault>>,
 ) -> Result<T> {
     let mut tried = Tried::new(&shared.gateways);
     loop {
         let now = shared.runtime.now();
-        let at = match tried.next(&shared.gateways, now) {
+        let at = match tried.next(shared, now) {
             Next::Ask(at) => at,
-            Next::Wait(until) => {
-                shared.runtime.sleep_until(until).await;
+            Next::Wait(until, probes) => {
+                wait(shared, until, probes).await;
                 continue;
             }
             Next::Nobody => return Err(tried.into_error(*cid)),
         };
         let Some(turn) = shared.gateways[at].turn(now).await else { continue };
-        if let Err(fault) = probed(shared, &turn).await {
-            tried.last = fault.error().cloned();
-            continue;
-        }
         match ask(at, turn.clone()).await {
             Ok(found) => return Ok(found),
             Err(fault) => {
-                turn.failed(&fault, shared.runtime.now(), false);
+                turn.failed(&fault, shared.runtime.now());
                 tried.record(at, &fault);
             }
         }
     }
 }
 
-/// Has a gateway show that it works, if it has to.
-async fn probed(shared: &Shared, ticket: &Ticket) -> Result<(), Fault> {
-    if !ticket.needs_probe() {
-        return Ok(());
-    }
-    match request::probe(shared, ticket).await {
-        Ok(()) => ticket.works(),
-        Err(fault) => {
-            ticket.failed(&fault, shared.runtime.now(), true);
-            return Err(fault);
+/// Waits until a pause is over or a probe.
+async fn wait(shared: &Shared, until: Option<Instant>, probes: Vec<Closed>) {
+    let paused = async {
+        match until {
+            Some(until) => shared.runtime.sleep_until(until).await,
+            None => pending().await,
         }
+    };
+    let probed = async {
+        match probes.is_empty() {
+            true => pending().await,
+            false => drop(select_all(probes).await),
+        }
+    };
+    select(pin!(paused), pin!(probed)).await;
+}
+
+/// Has a gateway show that it works, while others are asked. Gives what ends with that.
+fn probe(shared: &Arc<Shared>, gateway: &Arc<Gateway>) -> Closed {
+    gateway.probe(|ticket, ended| {
+        let shared = shared.clone();
+        let probe = Probe { shared, ticket, fault: Some(Fault::Failed(GONE)), _ended: ended };
+        let runtime = probe.shared.runtime.clone();
+        runtime.spawn(probe.run().boxed()).detach();
+    })
+}
+
+const GONE: Error = Error::Closed("the runtime");
+
+/// A probe under way. Those who wait are told when it ends, however it does.
+struct Probe {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    fault: Option<Fault>,
+    /// Dropped last: by then it is known how the probe went.
+    _ended: oneshot::Sender<()>,
+}
+
+impl Probe {
+    async fn run(mut self) {
+        let latch = self.shared.latch.clone();
+        let asked = async { Ok(request::probe(&self.shared, &self.ticket).await.err()) };
+        self.fault = latch.guard(asked).await.unwrap_or_else(|error| Some(Fault::Failed(error)));
     }
-    Ok(())
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.ticket.probed(self.fault.as_ref(), self.shared.runtime.now());
+    }
 }
 
 /// What a search knows of the gateways.
@@ -84,7 +123,8 @@ struct Try {
 
 enum Next {
     Ask(usize),
-    Wait(Instant),
+    /// Until then, or until one of the probes is over.
+    Wait(Option<Instant>, Vec<Closed>),
     Nobody,
 }
 
@@ -98,9 +138,9 @@ impl Tried {
     }
 
     /// The best gateway that may be asked, or when there will be one.
-    fn next(&mut self, gateways: &[Arc<Gateway>], now: Instant) -> Next {
-        let (mut best, mut first) = (None, None);
-        for (at, gateway) in gateways.iter().enumerate() {
+    fn next(&mut self, shared: &Arc<Shared>, now: Instant) -> Next {
+        let (mut best, mut first, mut probes) = (None, None, Vec::new());
+        for (at, gateway) in shared.gateways.iter().enumerate() {
             if self.of[at].over {
                 continue;
             }
@@ -109,6 +149,7 @@ impl Tried {
                 _ if tries >= TRIES => self.give_up(gateway, now),
                 Standing::Distrusted => self.give_up(gateway, now),
                 Standing::Paused(until) => first = Some(first.unwrap_or(until).min(until)),
+                Standing::Unproven => probes.push(probe(shared, gateway)),
                 Standing::Open(cost) => {
                     if best.is_none_or(|(_, least)| cost < least) {
                         best = Some((at, cost));
@@ -118,8 +159,8 @@ impl Tried {
         }
         match (best, first) {
             (Some((at, _)), _) => Next::Ask(at),
-            (None, Some(until)) => Next::Wait(until),
-            (None, None) => Next::Nobody,
+            (None, None) if probes.is_empty() => Next::Nobody,
+            (None, until) => Next::Wait(until, probes),
         }
     }
 
