@@ -22,6 +22,7 @@
 //!
 //! 1.2.0, 1.1.0, 1.0.0 and the one before versions are spoken, in and out: see [`message::Version`].
 
+mod combine;
 mod driver;
 pub mod engine;
 pub mod http;
@@ -32,6 +33,7 @@ mod policy;
 pub use ipfs_traits::{Exchange, Session};
 
 pub use self::{
+    combine::{Combined, MISSES},
     driver::{Bitswap, Options},
     http::HttpExchange,
     policy::{Everybody, Ledger, Policy, RateLimits},

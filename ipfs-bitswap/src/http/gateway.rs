@@ -149,7 +149,10 @@ impl Gateway {
     }
 
     /// What ends with the probe that is under way; `begin` begins one if there is none.
-    pub(super) fn probe(self: &Arc<Self>, begin: impl FnOnce(Ticket, oneshot::Sender<()>)) -> Closed {
+    pub(super) fn probe(
+        self: &Arc<Self>,
+        begin: impl FnOnce(Ticket, oneshot::Sender<()>),
+    ) -> Closed {
         let (ended, over) = oneshot::channel();
         let over = over.shared();
         let ticket = {

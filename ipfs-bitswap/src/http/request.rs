@@ -146,7 +146,9 @@ async fn whole(shared: &Shared, answer: Response<HttpBody>) -> Result<Bytes, Fau
     }
     let mut body = answer.into_body();
     let mut data = BytesMut::new();
-    while let Some(piece) = piece(&*shared.runtime, &mut body, STALL).await.map_err(Fault::Failed)? {
+    while let Some(piece) =
+        piece(&*shared.runtime, &mut body, STALL).await.map_err(Fault::Failed)?
+    {
         fits(data.len() + piece.len())?;
         data.extend_from_slice(&piece);
     }

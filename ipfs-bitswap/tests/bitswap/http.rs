@@ -1,6 +1,7 @@
 //! The exchange over HTTP: what an exchange promises, and what hostile gateways try.
 
 mod car;
+mod sharing;
 mod web;
 
 use std::{

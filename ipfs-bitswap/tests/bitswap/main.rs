@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod combine;
 mod driver;
 mod engine;
 mod fixtures;

@@ -142,7 +142,6 @@ pub(crate) fn cid(path: &str) -> Cid {
 #[async_trait]
 impl HttpClient for Web {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<HttpBody>> {
-
         let open = Arc::clone(&*self.open);
         let host = request.uri().host().unwrap().to_owned();
         let path = request.uri().path_and_query().unwrap().as_str();
