@@ -75,6 +75,9 @@ pub struct Combined(Arc<Shared>);
 /// speed of the next exchange.
 pub const MISSES: u32 = 16;
 
+/// A longer wait is as if it were this one, a year: the clock need not count so far.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 struct Shared {
     runtime: Arc<dyn Runtime>,
     tiers: Vec<(Arc<dyn Exchange>, Duration)>,
@@ -89,7 +92,8 @@ impl Combined {
         tiers: impl IntoIterator<Item = (Arc<dyn Exchange>, Duration)>,
     ) -> Self {
         let latch = Latch::new("the combined exchange");
-        Self(Arc::new(Shared { runtime, tiers: tiers.into_iter().collect(), latch }))
+        let tiers = tiers.into_iter().map(|(exchange, delay)| (exchange, delay.min(LONGEST)));
+        Self(Arc::new(Shared { runtime, tiers: tiers.collect(), latch }))
     }
 
     /// All at once; the first block that comes is given.

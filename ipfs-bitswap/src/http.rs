@@ -113,11 +113,12 @@ pub struct HttpExchange(Arc<Shared>);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Requests to one gateway at once: 64 by default, as in boxo. Servers commonly take 100 over one
-    /// connection of HTTP/2.
+    /// Requests to one gateway at once, each of which may hold a block: 64 by default, as in boxo.
+    /// Servers commonly take 100 over one connection of HTTP/2.
     pub requests: usize,
     /// Bytes of blocks that one stream of a session has on their way or waiting to be read: 32 MiB by
-    /// default, as with bitswap. Blocks that come larger than those before them may take twice that.
+    /// default, as with bitswap. Blocks that come larger than those before them may take twice that;
+    /// what comes beyond is dropped and asked for again.
     pub window: usize,
 }
 
@@ -204,7 +205,7 @@ impl HttpExchange {
     /// # Errors
     ///
     /// The first error ends the stream: those of a session's blocks, [`Error::NotFound`] also for a
-    /// path that leads nowhere; [`Error::Malformed`] for a file that is none or is cut off;
+    /// path that leads nowhere; [`Error::Invalid`] for a path with `.` or `..`; [`Error::Malformed`] for a file that is none or is cut off;
     /// [`Error::Limit`] for a section with more than 2 MiB of a block.
     ///
     /// # Cancel safety

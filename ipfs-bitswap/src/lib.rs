@@ -4,19 +4,23 @@
 //! protocol itself is a value without IO, [`engine::Engine`], which a test can put on a virtual
 //! clock beside a thousand others; [`message`] is its wire format.
 //!
+//! [`HttpExchange`] fetches from web servers that give blocks by their CIDs, and [`Combined`] joins
+//! several exchanges into one: these peers first, and a server for what they do not give in time.
+//!
 //! # Map
 //!
 //! | | |
 //! |---|---|
 //! | [`Bitswap`], [`Options`] | the exchange of a node |
+//! | [`HttpExchange`], [`http`] | blocks and CAR files from trustless gateways |
+//! | [`Combined`] | several exchanges as one, in turn or racing |
 //! | [`engine`] | the protocol without IO |
 //! | [`message`] | what goes over the wire |
 //! | [`Policy`], [`RateLimits`], [`Ledger`] | who is served, how fast, and who gave what |
 //!
 //! # When not to use it
 //!
-//! In an application that runs a node: `ipfs-core` builds it by default. To fetch from web servers:
-//! that is another exchange.
+//! In an application that runs a node: `ipfs-core` builds it by default.
 //!
 //! # Versions
 //!

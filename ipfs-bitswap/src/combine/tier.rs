@@ -51,8 +51,9 @@ impl Tier {
             self.took = now;
         }
         queue.cids.push_back(cid);
-        queue.wake();
+        let waker = queue.waker.take();
         drop(queue);
+        waker.into_iter().for_each(Waker::wake);
         if self.stream.is_none() {
             self.stream = Some(self.session.get_many(self.feed.clone().boxed()));
         }
@@ -127,12 +128,6 @@ struct Queue {
     cids: VecDeque<Cid>,
     taken: Vec<Cid>,
     waker: Option<Waker>,
-}
-
-impl Queue {
-    fn wake(&mut self) {
-        self.waker.take().into_iter().for_each(Waker::wake);
-    }
 }
 
 impl Stream for Feed {

@@ -54,8 +54,10 @@ pub(super) fn fetch(
     path: &str,
     scope: Scope,
 ) -> BoxStream<'static, Result<Block>> {
-    let place = format!("{root}{}?format=car&dag-scope={}", escaped(path), scope.name());
+    let place =
+        escaped(path).map(|path| format!("{root}{path}?format=car&dag-scope={}", scope.name()));
     let opened = async move {
+        let place = place?;
         let archive = shared.latch.guard(open(&shared, root, place)).await?;
         Ok(stream::try_unfold(archive, |mut archive| async move {
             let block = archive.next().await?;
@@ -66,9 +68,14 @@ pub(super) fn fetch(
 }
 
 /// A path, with a slash before each name, as it stands in a URL.
-fn escaped(path: &str) -> String {
+///
+/// The names `.` and `..` cannot stand there, however they are written: they are steps of the URL.
+fn escaped(path: &str) -> Result<String> {
     let mut out = String::new();
     for name in path.split('/').filter(|name| !name.is_empty()) {
+        if matches!(name, "." | "..") {
+            return Err(Error::invalid("path", "a name in it is `.` or `..`"));
+        }
         out.push('/');
         for byte in name.bytes() {
             match byte {
@@ -79,7 +86,7 @@ fn escaped(path: &str) -> String {
             }
         }
     }
-    out
+    Ok(out)
 }
 
 async fn open(shared: &Arc<Shared>, root: Cid, place: String) -> Result<Archive> {

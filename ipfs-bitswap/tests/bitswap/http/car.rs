@@ -2,7 +2,9 @@
 
 use futures::{StreamExt, stream};
 use ipfs_bitswap::http::Scope;
-use ipfs_traits::{Block, Bytes, Cid, Error, Result, RuntimeExt, car, limits, varint};
+use ipfs_traits::{
+    Block, BlockSource, Bytes, Cid, Error, Exchange, Result, RuntimeExt, car, limits, varint,
+};
 
 use super::web::{Web, body, bytes, never, status};
 use crate::world::blocks;
@@ -59,17 +61,24 @@ fn it_is_asked_for_as_the_specification_says() {
     web.run(async {
         let exchange = web.exchange(&["a"]);
         for (path, scope) in
-            [("", Scope::All), ("/a b/ü?/", Scope::Entity), ("../x#y", Scope::Block)]
+            [("", Scope::All), ("/a b/ü?/", Scope::Entity), (".../x#y", Scope::Block)]
         {
             let found: Vec<_> = exchange.fetch_car(root, path, scope).collect().await;
             assert_eq!(found.len(), 1);
         }
     });
+    // A client would take these for steps in the URL, and ask for something else.
+    for path in ["..", "a/../b", "./a"] {
+        let answers = web.exchange(&["a"]).fetch_car(root, path, Scope::All);
+        let answers = web.run(answers.collect::<Vec<_>>());
+        assert!(matches!(&answers[..], [Err(Error::Invalid { .. })]), "{path}: {answers:?}");
+    }
     let sent = web.sent();
+    assert_eq!(sent.len(), 3);
     let expected = [
         format!("GET {root}?format=car&dag-scope=all"),
         format!("GET {root}/a%20b/%C3%BC%3F?format=car&dag-scope=entity"),
-        format!("GET {root}/../x%23y?format=car&dag-scope=block"),
+        format!("GET {root}/.../x%23y?format=car&dag-scope=block"),
     ];
     assert_eq!(sent.iter().map(|sent| &sent.what).collect::<Vec<_>>(), expected.each_ref());
     assert_eq!(sent[0].accept, "application/vnd.ipld.car; version=1; order=dfs; dups=n");
@@ -86,7 +95,7 @@ fn what_is_cut_off_ends_with_an_error() {
         let (found, error) = web.run(parted(&web, &["a"], &blocks[0]));
         assert!(matches!(error, Some(Error::Malformed { .. })), "{len}: {error:?}");
         assert_eq!(found, blocks[..found.len()]);
-        assert!(archive_len(&blocks[..found.len()], &whole) <= len);
+        assert!(found.is_empty() || archive_len(&blocks[..found.len()], &whole) <= len);
     }
 }
 
