@@ -13,7 +13,7 @@
 //! |---|---|
 //! | [`Bitswap`], [`Options`] | the exchange of a node |
 //! | [`HttpExchange`], [`http`] | blocks and CAR files from trustless gateways |
-//! | [`Combined`] | several exchanges as one, in turn or racing |
+//! | [`Combined`], [`combine`] | several exchanges as one, in turn or racing |
 //! | [`engine`] | the protocol without IO |
 //! | [`message`] | what goes over the wire |
 //! | [`Policy`], [`RateLimits`], [`Ledger`] | who is served, how fast, and who gave what |
@@ -26,7 +26,7 @@
 //!
 //! 1.2.0, 1.1.0, 1.0.0 and the one before versions are spoken, in and out: see [`message::Version`].
 
-mod combine;
+pub mod combine;
 mod driver;
 pub mod engine;
 pub mod http;
@@ -37,7 +37,7 @@ mod policy;
 pub use ipfs_traits::{Exchange, Session};
 
 pub use self::{
-    combine::{Combined, MISSES},
+    combine::Combined,
     driver::{Bitswap, Options},
     http::HttpExchange,
     policy::{Everybody, Ledger, Policy, RateLimits},

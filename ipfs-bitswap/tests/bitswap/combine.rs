@@ -15,7 +15,7 @@ use futures::{
     future::{Either, pending, select},
     stream::{self, BoxStream},
 };
-use ipfs_bitswap::{Combined, MISSES};
+use ipfs_bitswap::combine::{Combined, MISSES};
 use ipfs_traits::{
     Block, BlockSource, Cid, Error, Exchange, Giver, GiverStats, OfflineExchange, PeerInfo, Result,
     Runtime, RuntimeExt, Session, SessionStats, VirtualRuntime, async_trait, conformance,

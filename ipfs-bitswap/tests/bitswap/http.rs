@@ -180,7 +180,8 @@ fn the_largest_block_passes() {
 /// Servers that take a place for as long as they are let.
 #[test]
 fn slow_servers_are_given_up_and_others_asked() {
-    let hosts: [(&str, fn(&VirtualRuntime) -> web::Answer, u64); 3] = [
+    type Slow = fn(&VirtualRuntime) -> web::Answer;
+    let hosts: [(&str, Slow, u64); 3] = [
         ("no head", |_| never(), 10),
         ("no body", |_| body(stream::pending().boxed()), 10),
         (
@@ -313,7 +314,8 @@ fn the_faster_one_gets_more_to_do() {
     for (name, millis) in [("slow", 300), ("fast", 10)] {
         let (runtime, blocks) = (web.runtime.clone(), blocks.clone());
         web.raw_host(name, move |path| {
-            let block = blocks.iter().find(|block| *block.cid() == web::cid(path));
+            let cid = web::cid(path);
+            let block = blocks.iter().find(|block| *block.cid() == cid);
             let data = block.map(|block| block.data().clone()).unwrap_or_default();
             late(&runtime, millis, bytes([data]))
         });

@@ -1,14 +1,21 @@
 //! One request for all who want a block, bounds on what is under way, and how it ends.
 
 use std::{
+    future::ready,
     pin::pin,
     sync::{Arc, Mutex},
     task::Poll,
 };
 
 use futures::{FutureExt, StreamExt, future::join_all, poll, stream};
-use ipfs_bitswap::http::{Options, Scope};
-use ipfs_traits::{Block, BlockSource, Bytes, Cid, Error, Exchange, Session};
+use ipfs_bitswap::{
+    Combined, HttpExchange,
+    http::{Options, Scope},
+};
+use ipfs_traits::{
+    Block, BlockSource, Bytes, Cid, Error, Exchange, HashTable, Session, TokioRuntime, conformance,
+    memory::MemoryHttp,
+};
 
 use super::{
     all, one,
@@ -57,7 +64,8 @@ fn requests_to_one_gateway_are_bounded() {
     web.host("a", move |path| {
         let mut seen = seen.lock().unwrap();
         *seen = handle.open().max(*seen);
-        let block = stock.iter().find(|block| *block.cid() == web::cid(path)).unwrap();
+        let cid = web::cid(path);
+        let block = stock.iter().find(|block| *block.cid() == cid).unwrap();
         late(&handle.runtime, 10, bytes([block.data().clone()]))
     });
     let mut options = Options::default();
@@ -98,6 +106,32 @@ fn what_is_not_read_is_bounded() {
         let again = web.sent().len() - blocks.len();
         assert!(again > 10, "{again} were asked for again, since there was no room for them");
     });
+}
+
+/// The same promises where tasks run beside each other, which shows locks that wait for each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn keeps_the_promises_on_several_threads() {
+    let make = |blocks: &[Block]| {
+        let http = MemoryHttp::new();
+        http.serve("http://a.example/ipfs/bafkqaaa?format=raw", "");
+        for block in blocks {
+            let url = format!("http://a.example/ipfs/{}?format=raw", block.cid());
+            http.serve(url, block.data().clone());
+        }
+        let (runtime, urls) = (Arc::new(TokioRuntime::current()?), ["http://a.example"]);
+        let hashes = HashTable::standard();
+        HttpExchange::new(runtime, Arc::new(http), hashes, urls, Options::default())
+    };
+    let race = |blocks: &[Block]| {
+        let (runtime, empty) = (Arc::new(TokioRuntime::current()?), &blocks[..0]);
+        let all = [make(blocks)?, make(empty)?, make(blocks)?];
+        let all = all.map(|exchange| Arc::new(exchange) as Arc<dyn Exchange>);
+        Ok(Combined::racing(runtime, all))
+    };
+    for _ in 0..20 {
+        conformance::exchange(|blocks| ready(make(&blocks))).await.unwrap();
+        conformance::exchange(|blocks| ready(race(&blocks))).await.unwrap();
+    }
 }
 
 /// What is asked, and where it hangs when the exchange is closed.
@@ -161,7 +195,8 @@ fn a_stream_that_is_dropped_at_any_point_leaves_nothing_behind() {
     let (web, blocks) = (Web::new(), blocks(25, 60, 100));
     let (runtime, stock) = (web.runtime.clone(), blocks.clone());
     web.host("a", move |path| {
-        let block = stock.iter().find(|block| *block.cid() == web::cid(path)).unwrap();
+        let cid = web::cid(path);
+        let block = stock.iter().find(|block| *block.cid() == cid).unwrap();
         late(&runtime, 5, bytes([block.data().clone()]))
     });
     let mut options = Options::default();

@@ -40,7 +40,7 @@ pub(crate) struct Web {
     hosts: Arc<Mutex<BTreeMap<String, Handler>>>,
     sent: Arc<Mutex<Vec<Sent>>>,
     /// Requests that are under way: one clone of what is inside for each.
-    open: Arc<Arc<()>>,
+    open: Arc<Mutex<Arc<()>>>,
 }
 
 impl fmt::Debug for Web {
@@ -126,7 +126,7 @@ impl Web {
 
     /// Requests that are under way.
     pub(crate) fn open(&self) -> usize {
-        Arc::strong_count(&*self.open) - 1
+        Arc::strong_count(&self.open.lock().unwrap()) - 1
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -142,7 +142,7 @@ pub(crate) fn cid(path: &str) -> Cid {
 #[async_trait]
 impl HttpClient for Web {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<HttpBody>> {
-        let open = Arc::clone(&*self.open);
+        let open = self.open.lock().unwrap().clone();
         let host = request.uri().host().unwrap().to_owned();
         let path = request.uri().path_and_query().unwrap().as_str();
         let path = path.strip_prefix("/ipfs/").unwrap().to_owned();
