@@ -1,13 +1,14 @@
 //! One job of rust-ipfs as a whole process, with the settings that its users get by default.
 //!
-//! `add memory|FOLDER PATH`, `cat FOLDER CID`. A store is in memory, or in a folder. Of a directory
-//! the files are added one after the other: it has no call for a tree, so that no directory is made.
+//! `add memory|FOLDER PATH`, `cat FOLDER CID`, `serve memory|FOLDER FILE`, `fetch memory|FOLDER ADDRESS PATH`. A
+//! store is in memory, or in a folder. Of a directory the files are added one after the other: it has no call for
+//! a tree, so that no directory is made.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use futures::TryStreamExt;
-use rust_ipfs::{Ipfs, IpfsPath, builder::DefaultIpfsBuilder};
+use rust_ipfs::{Ipfs, IpfsPath, Multiaddr, builder::DefaultIpfsBuilder};
 use tokio::io::AsyncWriteExt;
 
 #[tokio::main]
@@ -17,12 +18,26 @@ async fn main() -> Result<()> {
     match args[..] {
         ["add", store, path] => add(store, path.as_ref()).await,
         ["cat", store, cid] => cat(store, cid).await,
-        _ => bail!("add memory|FOLDER PATH | cat FOLDER CID"),
+        ["serve", store, path] => serve(store, path.as_ref()).await,
+        ["fetch", store, address, path] => fetch(store, address.parse()?, path.parse()?).await,
+        _ => bail!(
+            "add memory|FOLDER PATH | cat FOLDER CID | serve memory|FOLDER FILE | \
+             fetch memory|FOLDER ADDRESS PATH"
+        ),
     }
 }
 
 async fn open(store: &str) -> Result<Ipfs> {
-    let builder = DefaultIpfsBuilder::new();
+    start(DefaultIpfsBuilder::new(), store).await
+}
+
+/// With a network, as its examples have it.
+async fn online(store: &str) -> Result<Ipfs> {
+    let builder = DefaultIpfsBuilder::new().with_default().enable_tcp();
+    start(builder.add_listening_addr("/ip4/127.0.0.1/tcp/0".parse()?), store).await
+}
+
+async fn start(builder: DefaultIpfsBuilder, store: &str) -> Result<Ipfs> {
     match store {
         "memory" => builder.start().await,
         folder => builder.set_path(folder).start().await,
@@ -65,4 +80,35 @@ async fn cat(store: &str, cid: &str) -> Result<()> {
     stdout.flush().await?;
     ipfs.exit_daemon().await;
     Ok(())
+}
+
+/// Adds a file, prints the address and the path, and serves until the standard input ends.
+async fn serve(store: &str, path: &Path) -> Result<()> {
+    let ipfs = online(store).await?;
+    let added = ipfs.add_unixfs(path.to_owned()).await?;
+    let listening = ipfs.listening_addresses().await?;
+    let address = listening.first().context("it does not listen")?;
+    let peer = ipfs.identity(None).await?.peer_id;
+    println!("{address}/p2p/{peer} {added}");
+    tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await?;
+    ipfs.exit_daemon().await;
+    println!("memory {}", memory()?);
+    Ok(())
+}
+
+/// Fetches a file into the store. It is read: `fetch` waits for each block before it asks for the next.
+async fn fetch(store: &str, address: Multiaddr, path: IpfsPath) -> Result<()> {
+    let ipfs = online(store).await?;
+    ipfs.connect(address).await?;
+    let mut content = std::pin::pin!(ipfs.cat_unixfs(path));
+    while content.try_next().await?.is_some() {}
+    ipfs.exit_daemon().await;
+    println!("memory {}", memory()?);
+    Ok(())
+}
+
+fn memory() -> Result<String> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    Ok(line.context("no VmHWM")?.trim().trim_end_matches(" kB").to_owned())
 }
