@@ -1,15 +1,15 @@
 //! One job as a whole process, with the settings that a user gets by default.
 //!
-//! `import memory|FOLDER PATH`, `hash PATH`, `digest`, `cat FOLDER CID`, `hamt COUNT`, `mfs COUNT`, `serve FOLDER`,
-//! `fetch FOLDER ADDRESS CID`. Each prints what a script needs on its standard output, and at its end
-//! the most memory it had, in kB; `cat` on its standard error, behind the content.
+//! `import memory|FOLDER PATH [CHUNKER]`, `hash PATH`, `digest`, `cat FOLDER CID`, `hamt COUNT`, `mfs COUNT`,
+//! `serve FOLDER ADDRESS`, `fetch FOLDER CID ADDRESS…`. Each prints what a script needs on its standard output, and
+//! at its end the most memory it had, in kB; `cat` on its standard error, behind the content.
 
 mod tree;
 
 use std::{error::Error, time::Instant};
 
 use futures::TryStreamExt;
-use ipfs_core::{Node, codes};
+use ipfs_core::{Node, codes, unixfs::Params};
 use ipfs_traits::HashTable;
 use tokio::io::AsyncWriteExt;
 
@@ -20,7 +20,11 @@ async fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["import", store, path] => import(store, path).await?,
+        ["import", store, path] => import(store, path, Params::default()).await?,
+        ["import", store, path, chunker] => {
+            let params = Params { chunker: chunker.parse()?, ..Params::default() };
+            import(store, path, params).await?;
+        }
         ["hash", path] => hash(path).await?,
         ["digest"] => digest()?,
         ["cat", folder, cid] => {
@@ -30,21 +34,21 @@ async fn main() -> Result<()> {
         }
         ["hamt", count] => tree::hamt(count.parse()?).await?,
         ["mfs", count] => tree::mfs(count.parse()?).await?,
-        ["serve", folder] => serve(folder).await?,
-        ["fetch", folder, address, cid] => fetch(folder, address, cid).await?,
+        ["serve", folder, address] => serve(folder, address).await?,
+        ["fetch", folder, cid, ref addresses @ ..] => fetch(folder, cid, addresses).await?,
         _ => return Err("unknown job".into()),
     }
     println!("memory {}", memory()?);
     Ok(())
 }
 
-async fn import(store: &str, path: &str) -> Result<()> {
+async fn import(store: &str, path: &str, params: Params) -> Result<()> {
     let builder = Node::builder().offline();
     let node = match store {
         "memory" => builder.spawn().await?,
         folder => builder.data_dir(folder).spawn().await?,
     };
-    let added = node.unixfs().add_path(path).await?;
+    let added = node.unixfs().params(params).add_path(path).await?;
     println!("{}", added.cid);
     node.close().await?;
     Ok(())
@@ -91,19 +95,20 @@ async fn cat(folder: &str, cid: &str) -> Result<()> {
 }
 
 /// Serves until its standard input ends.
-async fn serve(folder: &str) -> Result<()> {
-    let local = "/ip4/127.0.0.1/tcp/0".parse()?;
-    let node = Node::builder().data_dir(folder).listen([local]).spawn().await?;
+async fn serve(folder: &str, address: &str) -> Result<()> {
+    let node = Node::builder().data_dir(folder).listen([address.parse()?]).spawn().await?;
     println!("{}", node.addresses()[0]);
     tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await?;
     node.close().await?;
     Ok(())
 }
 
-/// Fetches all below a CID into the store, to the end of its flush.
-async fn fetch(folder: &str, address: &str, cid: &str) -> Result<()> {
+/// Fetches all below a CID from these peers into the store, to the end of its flush.
+async fn fetch(folder: &str, cid: &str, addresses: &[&str]) -> Result<()> {
     let node = Node::builder().data_dir(folder).listen([]).spawn().await?;
-    node.connect(address).await?;
+    for address in addresses {
+        node.connect(*address).await?;
+    }
     let mut blocks = node.dag().walk(&cid.parse()?);
     while blocks.try_next().await?.is_some() {}
     node.close().await?;
