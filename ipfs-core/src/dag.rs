@@ -103,7 +103,10 @@ impl Dag {
     }
 
     /// The same, from a source. Blocks on the way are fetched.
-    pub(crate) async fn locate(&self, source: &NodeSource, path: &Path) -> Result<Resolved> {
+    pub(crate) async fn locate<S>(&self, source: &S, path: &Path) -> Result<Resolved>
+    where
+        S: BlockSource + Clone,
+    {
         let (mut cid, mut rest) = (*path.root()?, path.segments());
         let files = path.namespace() == Namespace::Ipfs;
         while !rest.is_empty() {
@@ -122,12 +125,15 @@ impl Dag {
     }
 
     /// How far names lead through directories, and how many are left.
-    async fn through_directories(
+    async fn through_directories<S>(
         &self,
-        source: &NodeSource,
+        source: &S,
         root: &Cid,
         names: &[String],
-    ) -> Result<(Cid, usize)> {
+    ) -> Result<(Cid, usize)>
+    where
+        S: BlockSource + Clone,
+    {
         let exporter = Exporter::new(Arc::new(source.clone()), self.node.runtime().clone());
         match exporter.resolve_with(root, names, LinksOnPath::Report).await? {
             Resolution::Foreign { cid, rest, .. } => Ok((cid, rest.len())),

@@ -35,6 +35,7 @@
 //! | [`Node::dag`] → [`Dag`] | values of the data model, links, walks, CAR files |
 //! | [`Node::blocks`] → [`Blocks`] | single blocks |
 //! | [`Node::source`] → [`NodeSource`] | many blocks that belong together, from here or fetched |
+//! | [`Node::fetch`] → [`Fetch`] | a path, a file, a range or a whole DAG brought here, watched |
 //! | [`Hold`] | what must not be deleted yet |
 //! | [`Path`], [`IntoPath`], [`IntoPeer`] | what calls take |
 //! | `http_client` | the client of HTTP by reqwest (feature `reqwest`) |
@@ -65,6 +66,7 @@ mod builder;
 mod codec;
 mod dag;
 mod data_dir;
+mod fetch;
 mod files;
 mod guarded;
 mod hold;
@@ -91,6 +93,7 @@ pub use self::{
     builder::Builder,
     codec::{Cbor, Json, Raw, standard_codecs},
     dag::{Dag, ImportedCar, Resolved},
+    fetch::{Fetch, FetchProgress, Fetched, Fetching},
     files::{Added, Adding, Patched, UnixFs},
     hold::Hold,
     node::Node,

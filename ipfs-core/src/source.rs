@@ -30,7 +30,7 @@ struct Inner {
 }
 
 /// Blocks that are looked for in the store at once: enough to share one hop to a thread.
-const LOCAL_BATCH: usize = 16;
+pub(crate) const LOCAL_BATCH: usize = 16;
 /// Blocks that are on their way to the session.
 const MISSING: usize = 64;
 /// Fetched blocks that are stored at once, and their bytes: enough to share one hop, and few beside
@@ -41,7 +41,8 @@ const STORED_BYTES: usize = 4 << 20;
 const STORING: usize = 2;
 
 /// What the store says of a block.
-enum Found {
+pub(crate) enum Found {
+    /// It is here, or its CID may not be used.
     Here(Cid, Result<Block>),
     Missing(Cid),
 }
@@ -54,12 +55,16 @@ impl NodeSource {
     }
 
     /// Looks for many here. They are held first: what is found cannot be deleted afterwards.
-    async fn look(&self, cids: Vec<Cid>) -> Vec<Found> {
+    pub(crate) async fn look(&self, cids: Vec<Cid>) -> Vec<Found> {
         self.0.hold.keep(cids.iter().map(Cid::hash)).await;
         let found = self.0.node.guarded().get_many(&cids).await;
+        let hashes = self.0.node.hashes();
         let sort = |(cid, found): (Cid, Result<Option<Block>>)| match found.transpose() {
             Some(found) => Found::Here(cid, found),
-            None => Found::Missing(cid),
+            None => match hashes.check(&cid) {
+                Err(error) => Found::Here(cid, Err(error)),
+                Ok(()) => Found::Missing(cid),
+            },
         };
         std::iter::zip(cids, found).map(sort).collect()
     }
@@ -86,8 +91,12 @@ impl NodeSource {
         })
     }
 
-    /// Fetches what comes, and stores it in batches before it is given on.
-    fn fetch(self, cids: BoxStream<'static, Cid>) -> BoxStream<'static, (Cid, Result<Block>)> {
+    /// Fetches what comes, which was looked for here, and stores it in batches before it is given
+    /// on.
+    pub(crate) fn fetch(
+        self,
+        cids: BoxStream<'static, Cid>,
+    ) -> BoxStream<'static, (Cid, Result<Block>)> {
         let fetched = self.session().get_many(cids);
         let size = |(_, block): &(Cid, Result<Block>)| block.as_ref().map_or(0, Block::len);
         batches(fetched, STORED_BATCH, STORED_BYTES, size)
@@ -154,11 +163,8 @@ impl NodeSource {
         for found in self.look(cids).await {
             match found {
                 Found::Here(cid, block) => answers.push((cid, block)),
-                Found::Missing(cid) => match self.0.node.hashes().check(&cid) {
-                    Err(error) => answers.push((cid, Err(error))),
-                    Ok(()) if missing.send(cid).await.is_ok() => {}
-                    Ok(()) => answers.push((cid, Err(Error::Closed("the source")))),
-                },
+                Found::Missing(cid) if missing.send(cid).await.is_ok() => {}
+                Found::Missing(cid) => answers.push((cid, Err(Error::Closed("the source")))),
             }
         }
         answers

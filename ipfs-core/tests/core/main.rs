@@ -11,6 +11,7 @@ mod content;
 mod crash;
 #[path = "../../../ipfs-blockstore/tests/support/faulty.rs"]
 mod faulty;
+mod fetch;
 mod fixtures;
 mod git;
 mod hostile;

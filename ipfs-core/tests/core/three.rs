@@ -17,7 +17,7 @@ use crate::content;
 
 /// A node, and its bitswap to look at. Time is virtual: how long a peer takes to answer, and so who is
 /// asked, does not depend on the machine.
-async fn join(hub: &MemoryHub, runtime: &VirtualRuntime, n: u64) -> (Node, Bitswap) {
+pub(crate) async fn join(hub: &MemoryHub, runtime: &VirtualRuntime, n: u64) -> (Node, Bitswap) {
     let kept = Arc::new(OnceLock::new());
     let keep = kept.clone();
     let bitswap = recipe(move |parts: Parts| async move {

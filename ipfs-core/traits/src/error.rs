@@ -152,6 +152,19 @@ pub enum Error {
         source: Arc<Self>,
     },
 
+    /// Not all that belongs together could be had. What could is kept: asking again asks only for
+    /// the rest.
+    #[error("{count} blocks could not be had or followed")]
+    Incomplete {
+        /// How many blocks it is, as far as they are known: what lies below them is not.
+        count: u64,
+        /// The first of them, each with the reason.
+        missing: Arc<[Missing]>,
+        /// The reason of the first one.
+        #[source]
+        source: Arc<Self>,
+    },
+
     /// A part below failed.
     #[error("{name} failed")]
     Component {
@@ -163,7 +176,39 @@ pub enum Error {
     },
 }
 
+/// A block that something is incomplete without ([`Error::Incomplete`]).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Missing {
+    /// The block.
+    pub cid: Cid,
+    /// Why: it was not found, is damaged, cannot be understood, or did not come in time.
+    pub why: Error,
+}
+
+impl Missing {
+    /// The block, and why it is missing.
+    pub const fn new(cid: Cid, why: Error) -> Self {
+        Self { cid, why }
+    }
+}
+
 impl Error {
+    /// An [`Error::Incomplete`] of so many blocks, of which these are the first.
+    ///
+    /// ```
+    /// use ipfs_traits::{Cid, Error, Missing};
+    ///
+    /// let cid = Cid::default();
+    /// let error = Error::incomplete(1, vec![Missing::new(cid, Error::NotFound(cid))]);
+    /// assert!(matches!(&error, Error::Incomplete { missing, .. } if missing[0].cid == cid));
+    /// ```
+    pub fn incomplete(count: u64, missing: Vec<Missing>) -> Self {
+        let why = missing.first().map(|first| first.why.clone());
+        let source = Arc::new(why.unwrap_or(Self::TimedOut("the wait for blocks")));
+        Self::Incomplete { count, missing: missing.into(), source }
+    }
+
     /// An [`Error::Component`] from the error of the part.
     pub fn component(
         name: &'static str,

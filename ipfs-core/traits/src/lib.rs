@@ -75,7 +75,7 @@ pub use self::{
     cids::{Prefix, parse_cid, read_cid, read_multihash},
     codec::{Codec, CodecTable, Static},
     datastore::{Batch, Datastore},
-    error::{Error, Result, Source},
+    error::{Error, Missing, Result, Source},
     exchange::{Exchange, Giver, GiverStats, Session, SessionStats},
     hash::{Digest, HashFunction, HashTable},
     http::{AddressFilter, HttpBody, HttpClient, MAX_REDIRECTS},

@@ -1,0 +1,46 @@
+//! What could not be had.
+
+use std::collections::BTreeSet;
+
+use ipfs_traits::{Cid, Error, Missing, Result};
+
+/// Blocks that an error names: enough to go on from, and some 200 kB.
+const MAX_NAMED: usize = 1000;
+
+/// What could not be had.
+#[derive(Debug, Default)]
+pub(super) struct Lacking {
+    named: Vec<Missing>,
+    cids: BTreeSet<Cid>,
+    count: u64,
+}
+
+impl Lacking {
+    pub(super) fn add(&mut self, cid: Cid, why: Error) {
+        if self.cids.contains(&cid) {
+            return;
+        }
+        self.count += 1;
+        if self.named.len() < MAX_NAMED {
+            self.cids.insert(cid);
+            self.named.push(Missing::new(cid, why));
+        }
+    }
+
+    /// Some whose names are not at hand.
+    pub(super) const fn add_unnamed(&mut self, count: u64) {
+        self.count += count;
+    }
+
+    pub(super) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// An error if something could not be had.
+    pub(super) fn into_result(self) -> Result<()> {
+        match self.count {
+            0 => Ok(()),
+            count => Err(Error::incomplete(count, self.named)),
+        }
+    }
+}
