@@ -49,7 +49,8 @@ pub struct Fetched {
     pub root: Cid,
     /// The way on inside its value; empty when the path leads to the block itself.
     pub rest: Vec<String>,
-    /// Blocks that were brought, those on the way to the root and those that were here counted.
+    /// Blocks that were brought: those on the way to the root, those that were here, and those that
+    /// their CIDs hold are counted, and each once.
     pub blocks: u64,
     /// Bytes of them.
     pub bytes: u64,
@@ -102,8 +103,8 @@ impl Node {
     ///
     /// [`Error::Incomplete`], which names the first thousand blocks that were not found, are
     /// damaged, cannot be understood or have a codec that the node does not know, each with the
-    /// reason, and counts the others; so it is for a block on the way to the root. Those of
-    /// [`Dag::resolve`](crate::Dag::resolve) for a path that leads nowhere; [`Error::WrongKind`] for
+    /// reason, and counts the others; so it is for a block on the way to the root that cannot be had.
+    /// Those of [`Dag::resolve`](crate::Dag::resolve) for a path that leads nowhere; [`Error::WrongKind`] for
     /// a range of what is no file; [`Error::Invalid`] for a provider that is none;
     /// [`Error::Full`] and [`Error::Closed`], after which nothing more can be had; what the store
     /// says when it is flushed.
@@ -191,7 +192,8 @@ impl Fetch {
     }
 
     /// Ends after this time, counted from the start, with what came by then. Links that were not
-    /// looked at yet are missing then, though they may lead to what is here. No bound by default.
+    /// looked at yet are missing then, though they may lead to what is here. Making durable what is
+    /// whole takes its own time. No bound by default.
     pub fn timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
         self.times.timeout = time.into();
         self
@@ -233,7 +235,12 @@ async fn run(fetch: Fetch, source: NodeSource, shared: Arc<Shared>, hold: Hold) 
     let found = way::locate(&node, &source, &shared, &path, watch()).await?;
     let rules = Rules { codecs: node.codecs().clone(), filter, max_depth };
     let root = Job::new(found.cid, role, 0);
-    Crawl::new(rules, source.clone(), shared.clone(), watch, root).run().await?;
+    let mut crawl = Crawl::new(rules, source.clone(), shared.clone(), watch, root);
+    if !found.rest.is_empty() {
+        // To see that, the block was read.
+        crawl = crawl.counted(&found.cid);
+    }
+    crawl.run().await?;
     node.guarded().flush().await?;
     let (done, _) = shared.read();
     Ok(Fetched {

@@ -105,6 +105,12 @@ impl Crawl {
         }
     }
 
+    /// Does not count a block, which was counted on the way to the root.
+    pub(super) fn counted(mut self, cid: &Cid) -> Self {
+        self.seen.come_to(cid, 0, false);
+        self
+    }
+
     /// Brings all that can be had.
     ///
     /// # Errors

@@ -8,12 +8,11 @@ use futures_util::{
     future::{Either, select},
     stream,
 };
-use ipfs_traits::{Block, BlockSource, Cid, Error, Result, async_trait};
+use ipfs_traits::{Block, BlockSource, Cid, Error, Missing, Result, async_trait};
 
 use super::{
     clock::Late,
     is_fatal,
-    missing::Lacking,
     progress::{From, Shared},
 };
 use crate::{Node, NodeSource, Path, Resolved, source::Found};
@@ -30,10 +29,9 @@ pub(super) async fn locate(
     let counted = Counted { source, shared, at };
     let dag = node.dag();
     let found = select(Box::pin(dag.locate(&counted, path)), late).await;
-    let why = match found {
+    let (cid, why) = match found {
         Either::Left((Err(error), _)) if is_fatal(&error) => return Err(error),
         Either::Left((found, _)) => match (found, counted.at()) {
-            // A block on the way could not be had.
             (Err(error), Some(cid)) => (cid, error.what().clone()),
             (found, _) => return found,
         },
@@ -42,9 +40,9 @@ pub(super) async fn locate(
             None => return Err(late.why()),
         },
     };
-    let mut missing = Lacking::default();
-    missing.add(why.0, why.1);
-    missing.into_result().and(Err(Error::Closed("the fetch")))
+    // A block on the way could not be had.
+    counted.shared.tell(0, 0, 1);
+    Err(Error::incomplete(1, vec![Missing::new(cid, why)]))
 }
 
 /// A source whose blocks are counted.

@@ -2,6 +2,7 @@
 
 mod incomplete;
 mod neighbour;
+mod odd;
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
@@ -65,7 +66,7 @@ fn a_whole_dag_of_several_codecs_comes_from_peers() {
         let expected = a.dag().stat(&[root]).await.unwrap();
         b.connect(a.peer_id()).await.unwrap();
 
-        let mut fetching = b.fetch(&root).start();
+        let mut fetching = b.fetch(root).start();
         let (mut last, mut told, began) = (None, 0_u64, runtime_now(&b));
         while let Some(progress) = fetching.next().await {
             told += 1;
@@ -125,9 +126,10 @@ fn a_range_brings_the_blocks_that_hold_it_and_no_other() {
         let neighbour = Neighbour::new();
         let origin = neighbour.origin(&runtime).await;
         let folder = tempfile::tempdir().unwrap();
-        // The second has the same part again and again.
+        // The second has the same leaf again and again, the third the same four.
         std::fs::write(folder.path().join("a"), content::bytes(1, 100_500)).unwrap();
         std::fs::write(folder.path().join("b"), vec![0; 100_500]).unwrap();
+        std::fs::write(folder.path().join("c"), content::bytes(2, 4000).repeat(25)).unwrap();
         let files = origin.unixfs().params(small_blocks());
         let root = files.add_path(folder.path()).await.unwrap().cid;
         for (name, range, leaves) in [
@@ -141,6 +143,8 @@ fn a_range_brings_the_blocks_that_hold_it_and_no_other() {
             ("a", 0..100_500, 101),
             ("b", 3_500..70_000, 1),
             ("b", 99_500..100_500, 2),
+            ("c", 3_500..4_500, 2),
+            ("c", 15_500..17_500, 3),
         ] {
             let node = neighbour.node(&runtime).await;
             let path = format!("/ipfs/{root}/{name}");
@@ -154,7 +158,7 @@ fn a_range_brings_the_blocks_that_hold_it_and_no_other() {
             assert_eq!(found, leaves, "{name} {range:?}");
         }
         let node = neighbour.node(&runtime).await;
-        let wrong = node.fetch(&root).range(0..1).await;
+        let wrong = node.fetch(root).range(0..1).await;
         assert!(matches!(wrong, Err(Error::WrongKind { found: "a directory", .. })), "{wrong:?}");
     });
 }
@@ -188,7 +192,7 @@ fn an_entity_is_a_whole_file_or_a_directory_without_its_entries() {
 
         // A path that ends inside a value leads to its block.
         let node = neighbour.node(&runtime).await;
-        let block = node.fetch(&root).block().await.unwrap();
+        let block = node.fetch(root).block().await.unwrap();
         assert_eq!((block.blocks, block.root), (1, root));
         let inside = node.dag().put(&Ipld::List(vec![list(&[root])])).await.unwrap();
         let inside = node.fetch(format!("{inside}/0")).max_depth(1).await.unwrap();
@@ -213,7 +217,7 @@ fn links_are_followed_as_far_as_it_is_said() {
 
         for (depth, blocks) in [(0, 1), (1, 3), (2, 5), (3, 6), (usize::MAX, 9)] {
             let node = neighbour.node(&runtime).await;
-            let fetched = node.fetch(&root).max_depth(depth).await.unwrap();
+            let fetched = node.fetch(root).max_depth(depth).await.unwrap();
             assert_eq!(fetched.blocks, blocks, "{depth}");
         }
         let node = neighbour.node(&runtime).await;
@@ -222,7 +226,7 @@ fn links_are_followed_as_far_as_it_is_said() {
             assert!(*parent != root || depth == 1);
             *link != last
         };
-        let fetched = node.fetch(&root).filter(filter).await.unwrap();
+        let fetched = node.fetch(root).filter(filter).await.unwrap();
         assert_eq!(fetched.blocks, 5);
         assert_eq!(all(&node).await, hashes(&[root, first, chain[4], near, end]));
     });
@@ -235,14 +239,14 @@ fn providers_are_named_and_bad_ones_refused() {
         let root = neighbour.origin(&runtime).await.unixfs().add_bytes("x").await.unwrap().cid;
         let node = neighbour.node(&runtime).await;
         let peers: [PeerId; 2] = [peer_id(7), peer_id(8)];
-        node.fetch(&root)
+        node.fetch(root)
             .providers(peers)
             .providers([format!("/p2p/{}", peer_id(9)).as_str()])
             .await
             .unwrap();
         let named: Vec<PeerId> = neighbour.named().iter().map(|peer| peer.id).collect();
         assert_eq!(named, [peer_id(7), peer_id(8), peer_id(9)]);
-        let wrong = node.fetch(&root).providers(["nobody"]).await;
+        let wrong = node.fetch(root).providers(["nobody"]).await;
         assert!(matches!(wrong, Err(Error::Invalid { what: "address", .. })));
         for path in ["no path", "/ipfs/bafkqaaa/.."] {
             assert!(matches!(node.fetch(path).await, Err(Error::Invalid { .. })));
@@ -269,7 +273,7 @@ fn a_wide_dag_comes_whole() {
         }
         let root = origin.dag().put(&list(&wide)).await.unwrap();
         let node = neighbour.node(&runtime).await;
-        let fetched = node.fetch(&root).await.unwrap();
+        let fetched = node.fetch(root).await.unwrap();
         assert_eq!((fetched.blocks, fetched.fetched_blocks), (120_005, 5));
     });
 }
@@ -281,10 +285,10 @@ fn a_full_store_and_a_closed_node_end_it() {
         let origin = neighbour.origin(&runtime).await;
         let root = origin.unixfs().add_bytes(content::bytes(1, 5 << 20)).await.unwrap().cid;
         let node = neighbour.node_with(&runtime, MemoryStore::with_limit(2 << 20)).await;
-        assert!(matches!(node.fetch(&root).await, Err(Error::Full { .. })));
+        assert!(matches!(node.fetch(root).await, Err(Error::Full { .. })));
         node.close().await.unwrap();
         let began = runtime_now(&node);
-        assert!(matches!(node.fetch(&root).await, Err(Error::Closed(_))));
+        assert!(matches!(node.fetch(root).await, Err(Error::Closed(_))));
         assert_eq!(runtime_now(&node) - began, Duration::ZERO);
     });
 }

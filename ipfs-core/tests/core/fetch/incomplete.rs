@@ -52,7 +52,7 @@ fn what_is_missing_or_makes_no_sense_is_named_and_all_else_is_brought() {
         neighbour.fault(*damaged.cid(), Fault::Damaged);
 
         let node = neighbour.node(&runtime).await;
-        let (count, named) = missing(node.fetch(&root).await);
+        let (count, named) = missing(node.fetch(root).await);
         assert_eq!((count, names(&named)), (5, bad.into_iter().collect()));
         for Missing { cid, why, .. } in named {
             let is_right = match cid {
@@ -71,7 +71,7 @@ fn what_is_missing_or_makes_no_sense_is_named_and_all_else_is_brought() {
         // Only the rest is asked for when it is there.
         neighbour.asked();
         neighbour.heal();
-        let (count, named) = missing(node.fetch(&root).await);
+        let (count, named) = missing(node.fetch(root).await);
         assert_eq!((count, names(&named)), (3, [bad[0], bad[1], md5].into()));
         assert_eq!(neighbour.asked(), [bad[2], bad[3]].into());
     });
@@ -89,7 +89,7 @@ fn it_is_gone_on_with_where_it_was_stopped() {
         neighbour.stop_after(400);
         let node = neighbour.node(&runtime).await;
         let hold = node.hold();
-        let first = node.under(&hold).fetch(&root).stall(Duration::from_secs(9)).await;
+        let first = node.under(&hold).fetch(root).stall(Duration::from_secs(9)).await;
         let (count, named) = missing(first);
         assert_eq!((count, named.len()), (total - 400, 1000), "a thousand are named");
         assert!(named.iter().all(|missing| matches!(missing.why, Error::TimedOut(_))));
@@ -100,7 +100,7 @@ fn it_is_gone_on_with_where_it_was_stopped() {
 
         neighbour.asked();
         neighbour.heal();
-        let done = node.fetch(&root).await.unwrap();
+        let done = node.fetch(root).await.unwrap();
         assert_eq!((done.blocks, done.fetched_blocks), (total, total - 400));
         assert_eq!(neighbour.asked().len() as u64, total - 400);
     });
@@ -162,7 +162,7 @@ fn what_is_here_is_followed_though_others_do_not_come() {
         let here = node.unixfs().add_bytes(content::bytes(1, 3 << 20)).await.unwrap();
         let links = [&absent[..], &[here.cid]].concat();
         let root = node.dag().put(&list(&links)).await.unwrap();
-        let mut fetching = node.fetch(&root).start();
+        let mut fetching = node.fetch(root).start();
         let mut last = None;
         while let Some(progress) = fetching.next().await {
             assert!(progress.wanted + progress.queued <= 3001);
@@ -185,7 +185,7 @@ fn all_its_time_is_up_though_blocks_come() {
         let root = origin.dag().put(&list(&[*silent.cid()])).await.unwrap();
         let node = neighbour.node(&runtime).await;
         let began = runtime.now();
-        let fetch = node.fetch(&root).timeout(Duration::from_secs(3)).stall(None);
+        let fetch = node.fetch(root).timeout(Duration::from_secs(3)).stall(None);
         let (count, named) = missing(fetch.await);
         assert_eq!(runtime.now() - began, Duration::from_secs(3));
         assert_eq!((count, named[0].cid), (1, *silent.cid()));
@@ -214,7 +214,7 @@ fn dropping_it_gives_up_what_was_asked_for() {
         let links: Vec<Cid> = silent.iter().map(|block| *block.cid()).collect();
         let root = origin.dag().put(&list(&links)).await.unwrap();
         let node = neighbour.node(&runtime).await;
-        let mut fetching = node.fetch(&root).stall(None).start();
+        let mut fetching = node.fetch(root).stall(None).start();
         runtime.sleep(Duration::from_secs(5)).await;
         assert_eq!((neighbour.open(), fetching.progress().wanted), (10, 10));
         assert!(matches!(node.blocks().delete(&root).await, Err(Error::InUse(_))));
