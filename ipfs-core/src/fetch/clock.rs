@@ -38,12 +38,14 @@ impl Late {
 impl Times {
     /// Waits, from now on, until it is too late; a second call does not begin `timeout` anew.
     pub(super) fn watch(self, shared: Arc<Shared>) -> impl Fn() -> BoxFuture<'static, Late> {
-        let deadline = self.timeout.map(|time| shared.runtime.now() + time);
+        let deadline = self.timeout.and_then(|time| shared.runtime.now().checked_add(time));
         move || {
             let shared = shared.clone();
             Box::pin(async move {
                 loop {
-                    let stalled = self.stall.map(|time| (shared.last() + time, Late::Stalled));
+                    // A time beyond the clock's end is none.
+                    let stalled = self.stall.and_then(|time| shared.last().checked_add(time));
+                    let stalled = stalled.map(|at| (at, Late::Stalled));
                     let timed_out = deadline.map(|at| (at, Late::TimedOut));
                     let Some((at, late)) =
                         stalled.into_iter().chain(timed_out).min_by_key(|(at, _)| *at)

@@ -74,6 +74,25 @@ struct Turn {
     late: Option<Late>,
 }
 
+impl Turn {
+    const fn is_idle(&self) -> bool {
+        self.found.is_empty() && self.fetched.is_empty() && !self.ended
+    }
+}
+
+/// Lets others have their turn. What is in memory is there at once, and would leave them none.
+async fn rest() {
+    let mut has_rested = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_rested, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl Crawl {
     pub(super) fn new(
         rules: Rules,
@@ -125,29 +144,40 @@ impl Crawl {
                 return self.missing.into_result();
             }
             let turn = poll_fn(|cx| self.poll_turn(cx)).await;
-            for found in turn.found {
-                match found {
-                    Found::Here(cid, block) => self.take(cid, block, From::Here)?,
-                    Found::Missing(cid) => self.ask(cid),
-                }
-            }
-            for (cid, block) in turn.fetched {
-                self.take(cid, block, From::Peers)?;
-            }
-            if turn.ended {
-                self.go_on_alone(&Error::Closed("the source of blocks"));
-            }
-            match turn.late {
+            let late = turn.late;
+            let is_idle = self.handle(turn)?;
+            match late {
+                None => {}
+                // It was too late only as long as this turn was not looked at.
+                Some(Late::Stalled) if !is_idle => self.late = (self.watch)(),
                 // What is here need not be asked for: then it is known what is missing.
-                Some(late @ Late::Stalled) if self.alone.is_none() && self.looking.is_none() => {
-                    self.go_on_alone(&late.why());
+                Some(Late::Stalled) if self.alone.is_none() && self.looking.is_none() => {
+                    self.go_on_alone(&Late::Stalled.why());
                     self.shared.answered();
                     self.late = (self.watch)();
                 }
                 Some(late) => return self.give_up(&late.why()),
-                None => {}
+            }
+            rest().await;
+        }
+    }
+
+    /// Goes on with what has happened; whether that was nothing.
+    fn handle(&mut self, turn: Turn) -> Result<bool> {
+        let is_idle = turn.is_idle();
+        for found in turn.found {
+            match found {
+                Found::Here(cid, block) => self.take(cid, block, From::Here)?,
+                Found::Missing(cid) => self.ask(cid),
             }
         }
+        for (cid, block) in turn.fetched {
+            self.take(cid, block, From::Peers)?;
+        }
+        if turn.ended {
+            self.go_on_alone(&Error::Closed("the source of blocks"));
+        }
+        Ok(is_idle)
     }
 
     /// Looks for the next blocks here, if there is room for those that are not.
@@ -219,10 +249,12 @@ impl Crawl {
             // The session has taken some.
             self.tell();
         }
-        if !turn.found.is_empty() || !turn.fetched.is_empty() || turn.ended {
-            return Poll::Ready(turn);
+        if let Poll::Ready(late) = self.late.poll_unpin(cx) {
+            turn.late = Some(late);
+        } else if turn.is_idle() {
+            return Poll::Pending;
         }
-        self.late.poll_unpin(cx).map(|late| Turn { late: Some(late), ..turn })
+        Poll::Ready(turn)
     }
 
     /// Asks for a block that is not here.

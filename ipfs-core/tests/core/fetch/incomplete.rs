@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::FutureExt;
 use ipfs_core::{
-    Block, Blockstore, Bytes, Cid, Error, HashTable, Missing, Multihash, Result, Runtime,
+    Block, Blockstore, Bytes, Cid, Error, HashTable, Ipld, Missing, Multihash, Result, Runtime,
     RuntimeExt, codes,
     unixfs::{Chunker, Params},
 };
@@ -177,6 +177,34 @@ fn what_is_here_is_followed_though_others_do_not_come() {
 
 #[test]
 fn all_its_time_is_up_though_blocks_come() {
+    on_virtual_time(|runtime| async move {
+        let neighbour = Neighbour::new();
+        let origin = neighbour.origin(&runtime).await;
+        let mut root = origin.dag().put(&Ipld::Bytes(vec![0; 1000])).await.unwrap();
+        for n in 0..100 {
+            let value = Ipld::List(vec![Ipld::Link(root), Ipld::Bytes(vec![n; 1000])]);
+            root = origin.dag().put(&value).await.unwrap();
+        }
+        neighbour.delay(&runtime, Duration::from_secs(1));
+        let node = neighbour.node(&runtime).await;
+        let began = runtime.now();
+        let (short, long) = (Duration::from_secs(2), Duration::from_millis(20_500));
+        let mut fetching = node.fetch(root).stall(short).timeout(long).start();
+        let mut rates = Vec::new();
+        while let Some(progress) = fetching.next().await {
+            rates.push(progress.rate);
+        }
+        assert!(rates[15..].iter().all(|rate| (1000..1300).contains(rate)), "{rates:?}");
+        assert_eq!(runtime.now() - began, long);
+        assert_eq!(fetching.progress().fetched_blocks, 20);
+        assert_eq!(missing(fetching.await).0, 1);
+        let fetch = node.fetch(root).timeout(Duration::MAX).stall(Duration::MAX);
+        assert_eq!(fetch.await.unwrap().fetched_blocks, 81);
+    });
+}
+
+#[test]
+fn what_does_not_come_ends_it_in_the_end() {
     on_virtual_time(|runtime| async move {
         let neighbour = Neighbour::new();
         let origin = neighbour.origin(&runtime).await;

@@ -6,12 +6,13 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{StreamExt, future, stream::BoxStream};
 use ipfs_core::{
     Block, BlockSource, Blockstore, BlockstoreExt, Cid, Error, Exchange, Node, PeerInfo, Result,
-    Session, VirtualRuntime, async_trait, memory::MemoryStore,
+    RuntimeExt, Session, VirtualRuntime, async_trait, memory::MemoryStore,
 };
 
 /// What becomes of a want that is not just answered.
@@ -34,6 +35,8 @@ struct Inner {
     named: Mutex<Vec<PeerInfo>>,
     /// How many answers it still gives.
     left: AtomicUsize,
+    /// How long it takes to answer.
+    delay: Mutex<Option<(VirtualRuntime, Duration)>>,
     /// Answers that are waited for.
     open: AtomicUsize,
 }
@@ -45,7 +48,8 @@ impl Neighbour {
     pub(crate) fn new() -> Self {
         let (store, faults, asked) = (Arc::default(), Mutex::default(), Mutex::default());
         let (left, open) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
-        Self(Arc::new(Inner { store, faults, asked, named: Mutex::default(), left, open }))
+        let (named, delay) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { store, faults, asked, named, left, delay, open }))
     }
 
     /// A node that adds to what the neighbour has.
@@ -77,6 +81,10 @@ impl Neighbour {
         self.stop_after(usize::MAX);
     }
 
+    pub(crate) fn delay(&self, runtime: &VirtualRuntime, time: Duration) {
+        *self.0.delay.lock().unwrap() = Some((runtime.clone(), time));
+    }
+
     pub(crate) fn stop_after(&self, answers: usize) {
         self.0.left.store(answers, Ordering::Relaxed);
     }
@@ -100,6 +108,10 @@ impl Neighbour {
     async fn answer(&self, cid: Cid) -> Result<Block> {
         let _open = Open::new(self.0.clone());
         self.0.asked.lock().unwrap().push(cid);
+        let delay = self.0.delay.lock().unwrap().clone();
+        if let Some((runtime, time)) = delay {
+            runtime.sleep(time).await;
+        }
         let fault = self.0.faults.lock().unwrap().get(&cid).copied();
         let is_left = |left: usize| left.checked_sub(1);
         let left = self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_left);
