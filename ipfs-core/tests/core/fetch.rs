@@ -232,6 +232,24 @@ fn links_are_followed_as_far_as_it_is_said() {
     });
 }
 
+/// A block that was come to at the greatest depth, and then by a shorter way.
+#[test]
+fn a_shorter_way_leads_further() {
+    on_virtual_time(|runtime| async move {
+        let neighbour = Neighbour::new();
+        let (origin, node) = (neighbour.origin(&runtime).await, neighbour.node(&runtime).await);
+        let end = origin.dag().put(&Ipld::Null).await.unwrap();
+        let near = node.dag().put(&list(&[end])).await.unwrap();
+        let short = origin.dag().put(&list(&[near])).await.unwrap();
+        let long = node.dag().put(&list(&[near, near])).await.unwrap();
+        let long = node.dag().put(&list(&[long])).await.unwrap();
+        let root = node.dag().put(&list(&[long, short])).await.unwrap();
+        neighbour.delay(&runtime, Duration::from_secs(1));
+        let fetched = node.fetch(root).max_depth(3).await.unwrap();
+        assert_eq!((fetched.blocks, fetched.fetched_blocks), (6, 2));
+    });
+}
+
 #[test]
 fn providers_are_named_and_bad_ones_refused() {
     on_virtual_time(|runtime| async move {
