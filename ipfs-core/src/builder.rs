@@ -129,7 +129,7 @@ impl Builder {
         self
     }
 
-    /// Changes how bitswap works, where it is the exchange.
+    /// Changes how bitswap works, where it is the exchange: see [`Node::bitswap`].
     pub fn bitswap(mut self, options: ipfs_bitswap::Options) -> Self {
         self.bitswap = options;
         self
@@ -230,7 +230,7 @@ impl Builder {
         let store = self.build_store(&parts, dir.as_ref()).await?;
         let store = Guarded::new(store, runtime, holds.clone());
         parts.set_store(Arc::new(store.clone()));
-        let mut built = Built { store, holds, lock: None, parts };
+        let mut built = Built { store, holds, lock: None, bitswap: None, parts };
         let result = self.build_rest(&mut built, dir.as_ref(), identity).await;
         built.lock = dir.map(|dir| dir.lock);
         match result {
@@ -306,7 +306,11 @@ impl Builder {
         match self.exchange.take() {
             Some(recipe) => recipe.build(parts).await,
             None if self.offline => Ok(Arc::new(OfflineExchange)),
-            None => Box::new(Bitswap::recipe(self.bitswap.clone())).build(parts).await,
+            None => {
+                let bitswap = Bitswap::spawn(parts, self.bitswap.clone())?;
+                built.bitswap = Some(bitswap.clone());
+                Ok(Arc::new(bitswap))
+            }
         }
     }
 
@@ -340,6 +344,7 @@ struct Built {
     store: Guarded,
     holds: Holds,
     lock: Option<ipfs_blockstore::files::Lock>,
+    bitswap: Option<Bitswap>,
     parts: Parts,
 }
 
@@ -356,6 +361,7 @@ impl Built {
             network: parts.network()?.clone(),
             routing: parts.routing()?.clone(),
             exchange,
+            bitswap: self.bitswap,
             holds: self.holds,
             wanted: std::sync::Mutex::default(),
             mfs: std::sync::Mutex::default(),

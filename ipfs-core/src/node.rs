@@ -9,6 +9,7 @@ use std::{
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, lock::Mutex};
+use ipfs_bitswap::Bitswap;
 use ipfs_blockstore::files::Lock;
 use ipfs_traits::{
     Block, Blockstore, Cid, CodecTable, Datastore, Error, Exchange, HashTable, Multiaddr,
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) network: Arc<dyn Network>,
     pub(crate) routing: Arc<dyn Routing>,
     pub(crate) exchange: Arc<dyn Exchange>,
+    pub(crate) bitswap: Option<Bitswap>,
     pub(crate) holds: Holds,
     /// Keeps the connections that the application asked for.
     pub(crate) wanted: sync::Mutex<HashMap<PeerId, Protection>>,
@@ -183,6 +185,26 @@ impl Node {
     /// The exchange.
     pub fn exchange(&self) -> &Arc<dyn Exchange> {
         &self.inner.exchange
+    }
+
+    /// Bitswap, unless another exchange was given: what it has counted, what each peer gave and took,
+    /// what peers want, and the limits of rate, which can be changed while it runs.
+    ///
+    /// ```
+    /// # use ipfs_core::{Error, Node, bitswap::RateLimits};
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let node = Node::builder().listen([]).spawn().await?;
+    /// let bitswap = node.bitswap().expect("no other exchange was given");
+    /// let mut limits = RateLimits::default();
+    /// limits.up = Some(1_000_000);
+    /// bitswap.set_rate_limits(limits);
+    /// assert_eq!(bitswap.stats().bytes_sent, 0);
+    /// # node.close().await?;
+    /// # Ok::<(), Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn bitswap(&self) -> Option<&Bitswap> {
+        self.inner.bitswap.as_ref()
     }
 
     /// The runtime.
