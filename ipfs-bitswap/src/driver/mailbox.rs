@@ -45,7 +45,7 @@ impl Mailbox {
 
     fn deliver(&self, block: Block) {
         let mut state = lock(&self.state);
-        if state.bytes + block.len() > self.most && !state.queue.is_empty() {
+        if state.bytes > 0 && state.bytes.saturating_add(block.len()) > self.most {
             state.queue.push_back(Mail::Again(*block.cid()));
         } else {
             state.bytes += block.len();

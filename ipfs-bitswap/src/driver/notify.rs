@@ -21,6 +21,11 @@ impl Notify {
         self.waker.wake();
     }
 
+    /// Nothing was told.
+    pub(super) fn forget(&self) {
+        self.told.store(false, Ordering::Release);
+    }
+
     pub(super) async fn wait(&self) {
         poll_fn(|cx| {
             self.waker.register(cx.waker());

@@ -14,6 +14,10 @@ const MAX_SEARCHES: usize = 8;
 /// Providers that are wanted of one search, as Kubo has it.
 const MAX_PROVIDERS: usize = 10;
 
+/// Answers of a search that are looked at, failures among them: a router may give more than it was
+/// asked for.
+const MAX_FOUND: usize = 64;
+
 /// How long a search may take, as Kubo has it.
 const SEARCH: Duration = Duration::from_secs(10);
 
@@ -82,7 +86,8 @@ impl Shared {
         self.spawn(async move {
             let _slot = slot;
             let local = shared.network.local_peer();
-            let mut found = shared.routing.find_providers(cid.hash(), MAX_PROVIDERS);
+            let found = shared.routing.find_providers(cid.hash(), MAX_PROVIDERS);
+            let mut found = found.take(MAX_FOUND);
             let search = async {
                 while let Some(provider) = found.next().await {
                     match provider {

@@ -16,7 +16,10 @@ use ipfs_traits::{
 };
 
 use super::{Shared, lock, notify::Notify, read, write};
-use crate::message::{PROTOCOLS, Version};
+use crate::{
+    engine::Engine,
+    message::{PROTOCOLS, Version},
+};
 
 /// The peers that speak bitswap.
 #[derive(Debug, Default)]
@@ -28,6 +31,9 @@ pub(super) struct Peers {
 /// The tasks of one peer, which end with it.
 #[derive(Debug)]
 struct Handle {
+    version: Version,
+    /// It could not be written to, and the engine takes it for gone.
+    lost: bool,
     wake: Arc<Notify>,
     streams: mpsc::UnboundedSender<Stream>,
     _tasks: [Task; 2],
@@ -100,7 +106,7 @@ impl Shared {
     fn speaks(self: &Arc<Self>, peer: PeerId, protocols: &[Protocol]) {
         match Version::best(protocols) {
             Some(version) => {
-                self.add_peer(peer);
+                self.add_peer(peer, version);
                 let now = self.runtime.now();
                 self.with_engine(|engine| engine.handle_connected(peer, version, now));
             }
@@ -109,9 +115,13 @@ impl Shared {
     }
 
     /// Starts what reads from a peer and writes to it.
-    fn add_peer(self: &Arc<Self>, peer: PeerId) {
+    fn add_peer(self: &Arc<Self>, peer: PeerId, version: Version) {
         let mut peers = lock(&self.peers);
-        if peers.closed || peers.of.contains_key(&peer) {
+        if let Some(handle) = peers.of.get_mut(&peer) {
+            (handle.version, handle.lost) = (version, false);
+            return;
+        }
+        if peers.closed {
             return;
         }
         let (streams, inbound) = mpsc::unbounded();
@@ -120,10 +130,11 @@ impl Shared {
         let writing = write::messages(self.clone(), peer, wake.clone());
         let spawn = |work| self.runtime.spawn(work);
         let tasks = [spawn(Box::pin(reading) as _), spawn(Box::pin(writing) as _)];
-        peers.of.insert(peer, Handle { wake, streams, _tasks: tasks });
+        let handle = Handle { version, lost: false, wake, streams, _tasks: tasks };
+        peers.of.insert(peer, handle);
     }
 
-    pub(super) fn remove_peer(self: &Arc<Self>, peer: &PeerId) {
+    fn remove_peer(self: &Arc<Self>, peer: &PeerId) {
         let handle = lock(&self.peers).of.remove(peer);
         if handle.is_some() {
             let now = self.runtime.now();
@@ -131,9 +142,47 @@ impl Shared {
         }
     }
 
+    /// A peer is connected and cannot be written to: others are asked in its place.
+    pub(super) fn lose_peer(self: &Arc<Self>, peer: &PeerId, wake: &Arc<Notify>) {
+        let now = self.runtime.now();
+        self.set_lost(peer, wake, true, |engine, _| engine.handle_gone(*peer, now));
+    }
+
+    /// A peer that was lost, and is connected still, is tried again.
+    pub(super) fn try_peer(self: &Arc<Self>, peer: &PeerId, wake: &Arc<Notify>) {
+        let now = self.runtime.now();
+        self.set_lost(peer, wake, false, |engine, version| {
+            engine.handle_connected(*peer, version, now);
+        });
+    }
+
+    fn set_lost(
+        self: &Arc<Self>,
+        peer: &PeerId,
+        wake: &Arc<Notify>,
+        lost: bool,
+        tell: impl FnOnce(&mut Engine, Version),
+    ) {
+        {
+            // Held until the engine knows, so that the peer is not removed between.
+            let mut peers = lock(&self.peers);
+            // It may have gone and come back: then another task writes to it.
+            let same = |handle: &&mut Handle| Arc::ptr_eq(&handle.wake, wake);
+            let Some(handle) = peers.of.get_mut(peer).filter(same) else { return };
+            handle.lost = lost;
+            tell(&mut lock(&self.engine), handle.version);
+        }
+        self.with_engine(|_| ());
+    }
+
+    /// Whether a peer is here, as far as the engine knows.
+    fn is_known(&self, peer: &PeerId) -> bool {
+        lock(&self.peers).of.get(peer).is_some_and(|handle| !handle.lost)
+    }
+
     /// A peer has opened a stream; perhaps before it has told what it speaks.
     fn inbound(self: &Arc<Self>, peer: PeerId, stream: Stream) {
-        if !lock(&self.peers).of.contains_key(&peer) {
+        if !self.is_known(&peer) {
             self.speaks(peer, std::slice::from_ref(stream.protocol()));
         }
         if let Some(handle) = lock(&self.peers).of.get(&peer) {

@@ -15,6 +15,7 @@ use futures_channel::mpsc;
 use futures_util::{
     AsyncReadExt, StreamExt,
     future::{Either, select},
+    lock::Mutex as Turn,
     stream::FuturesUnordered,
 };
 use ipfs_traits::{
@@ -52,6 +53,7 @@ pub(super) async fn streams(
         shared: shared.clone(),
         peer,
         left: AtomicUsize::new(PEER_BYTES),
+        turn: Turn::default(),
         freed: Notify::default(),
         debt: Mutex::default(),
         read,
@@ -66,6 +68,8 @@ struct Reader {
     peer: PeerId,
     /// Bytes of messages that the peer may still have in memory.
     left: AtomicUsize,
+    /// Whose turn it is to wait for memory.
+    turn: Turn<()>,
     freed: Notify,
     debt: Mutex<Debt>,
     /// Never more than there is memory for.
@@ -140,12 +144,14 @@ impl Reader {
 
     /// Waits until there is memory for so many bytes.
     async fn take(&self, bytes: usize) -> Share<'_> {
+        // One stream at a time: only one is woken, and small messages do not overtake a large one
+        // for ever.
+        let _turn = self.turn.lock().await;
         loop {
             let take = |left: usize| left.checked_sub(bytes);
             if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
                 return Share { reader: self, bytes };
             }
-            // All streams of a peer are read by one task, and polled again together.
             self.freed.wait().await;
         }
     }

@@ -55,9 +55,10 @@ impl BitswapSession {
             session: self.0.clone(),
             cids: Some(cids),
             outstanding: BTreeMap::new(),
+            owed: 0,
             ready: VecDeque::new(),
             // Twice the window: blocks that come larger than they were thought still have a place.
-            mailbox: Mailbox::new(window * 2),
+            mailbox: Mailbox::new(window.saturating_mul(2)),
             again: VecDeque::new(),
             window,
             block_size: limits::MAX_BLOCK as f64 / 2.0,
@@ -91,7 +92,7 @@ impl Session for BitswapSession {
     }
 }
 
-/// The most blocks that a stream has asked for at once, however small they are.
+/// The most answers that a stream owes at once, however small the blocks are.
 const MAX_WANTS: usize = 1024;
 
 /// Blocks that are wanted, and given as they come.
@@ -100,9 +101,11 @@ struct Fetch {
     cids: Option<BoxStream<'static, Cid>>,
     /// What was asked for, and how many times it is to be given.
     outstanding: BTreeMap<Cid, usize>,
+    /// How many times in all.
+    owed: usize,
     ready: VecDeque<(Cid, Result<Block>)>,
     mailbox: Arc<Mailbox>,
-    /// What has to be asked for again, once there is room.
+    /// What has to be asked for again, once there is room. It is part of what is outstanding.
     again: VecDeque<Cid>,
     window: usize,
     /// What the size of a block is taken to be: it follows those that come.
@@ -110,11 +113,11 @@ struct Fetch {
 }
 
 impl Fetch {
+    /// Whether one more block may be on its way.
     fn has_room(&self) -> bool {
-        let count = self.outstanding.len();
-        let expected = count as f64 * self.block_size;
-        let waiting = self.mailbox.bytes();
-        count < MAX_WANTS && (count == 0 || expected as usize + waiting < self.window)
+        let under_way = self.outstanding.len() - self.again.len();
+        let expected = under_way as f64 * self.block_size;
+        under_way == 0 || (expected as usize).saturating_add(self.mailbox.bytes()) < self.window
     }
 
     /// Takes CIDs as long as there is room for their blocks.
@@ -124,29 +127,33 @@ impl Fetch {
                 self.want(cid);
                 continue;
             }
+            // What is answered without asking is given before more is taken.
+            if self.owed + self.ready.len() >= MAX_WANTS {
+                return;
+            }
             let Some(cids) = &mut self.cids else { return };
             match cids.poll_next_unpin(cx) {
                 Poll::Ready(Some(cid)) => self.add(cid),
                 Poll::Ready(None) => self.cids = None,
                 Poll::Pending => return,
             }
-            // What is answered without asking is given before more is taken.
-            if self.ready.len() >= MAX_WANTS {
-                return;
-            }
         }
     }
 
     fn add(&mut self, cid: Cid) {
         if let Some(block) = told_by_its_cid(&cid, &self.session.shared.hashes) {
-            self.ready.push_back((cid, Ok(block)));
-        } else if let Err(error) = self.session.shared.hashes.check(&cid) {
-            self.ready.push_back((cid, Err(error)));
-        } else if let Some(times) = self.outstanding.get_mut(&cid) {
-            *times += 1;
-        } else {
-            self.outstanding.insert(cid, 1);
-            self.want(cid);
+            return self.ready.push_back((cid, Ok(block)));
+        }
+        if let Err(error) = self.session.shared.hashes.check(&cid) {
+            return self.ready.push_back((cid, Err(error)));
+        }
+        self.owed += 1;
+        match self.outstanding.get_mut(&cid) {
+            Some(times) => *times += 1,
+            None => {
+                self.outstanding.insert(cid, 1);
+                self.want(cid);
+            }
         }
     }
 
@@ -168,15 +175,16 @@ impl Fetch {
     fn received(&mut self, block: Block) {
         self.block_size = self.block_size * 0.875 + block.len() as f64 * 0.125;
         let cid = *block.cid();
-        for _ in 0..self.outstanding.remove(&cid).unwrap_or(0) {
-            self.ready.push_back((cid, Ok(block.clone())));
-        }
+        let times = self.outstanding.remove(&cid).unwrap_or(0);
+        self.owed -= times;
+        self.ready.extend(std::iter::repeat_with(|| (cid, Ok(block.clone()))).take(times));
     }
 
     /// Answers everything that was asked for with an error.
     fn closed(&mut self) {
         self.cids = None;
         self.again.clear();
+        self.owed = 0;
         for (cid, times) in std::mem::take(&mut self.outstanding) {
             let answer = || (cid, Err(Error::Closed("bitswap")));
             self.ready.extend(std::iter::repeat_with(answer).take(times));

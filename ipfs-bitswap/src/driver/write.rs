@@ -36,16 +36,27 @@ const IDLE: Duration = Duration::from_secs(30);
 const SLOWEST: f64 = 12_500.0;
 const LEAST: Duration = Duration::from_secs(10);
 
-/// Writes to a peer until it is gone, or cannot be written to.
+/// How long a peer that cannot be written to is left alone, unless it shows itself before; twice as
+/// long the next time.
+const REST: Duration = Duration::from_secs(10);
+const MAX_REST: Duration = Duration::from_secs(300);
+
+/// Writes to a peer until it is gone. One that cannot be written to is taken for gone for a while.
 pub(super) async fn messages(shared: Arc<Shared>, peer: PeerId, wake: Arc<Notify>) {
     let mut writer = Writer { shared, peer, stream: None, debt: Debt::default() };
+    let mut rest = REST;
     loop {
         writer.wait(&wake).await;
-        if let Err(error) = writer.all().await {
-            tracing::debug!(%peer, %error, "a peer cannot be written to");
-            // This task is one of the peer's, so it ends with that.
-            return writer.shared.remove_peer(&peer);
-        }
+        let Err(error) = writer.all().await else {
+            rest = REST;
+            continue;
+        };
+        tracing::debug!(%peer, %error, "a peer cannot be written to");
+        writer.shared.lose_peer(&peer, &wake);
+        wake.forget();
+        writer.told_within(rest, &wake).await;
+        rest = (rest * 2).min(MAX_REST);
+        writer.shared.try_peer(&peer, &wake);
     }
 }
 
@@ -65,24 +76,28 @@ impl Writer {
     /// Waits until there is something to write. A stream that idles is closed: it would keep the
     /// connection for ever.
     async fn wait(&mut self, wake: &Notify) {
-        let runtime = self.shared.runtime.clone();
+        let now = self.shared.runtime.now();
+        if let Some(at) = self.free_at() {
+            self.told_within(at.min(now + LOOK) - now, wake).await;
+            return;
+        }
+        let Some(mut open) = self.stream.take() else { return wake.wait().await };
+        if self.told_within(IDLE, wake).await {
+            self.stream = Some(open);
+            return;
+        }
+        let close = async { open.close().await.map_err(broken) };
+        let _ = self.shared.runtime.timeout(LEAST, "closing a stream", close).await;
+        wake.wait().await;
+    }
+
+    /// Waits until there is something to write, so long at the most. Says whether there is.
+    async fn told_within(&mut self, time: Duration, wake: &Notify) -> bool {
         let told = async {
             wake.wait().await;
             Ok(())
         };
-        if let Some(at) = self.free_at() {
-            let longest = at.min(runtime.now() + LOOK) - runtime.now();
-            let _ = runtime.timeout(longest, "a message", told).await;
-            return;
-        }
-        let Some(mut open) = self.stream.take() else { return wake.wait().await };
-        if runtime.timeout(IDLE, "a message", told).await.is_ok() {
-            self.stream = Some(open);
-            return;
-        }
-        let close = async { open.close().await.map_err(|e| Error::component("stream", e)) };
-        let _ = runtime.timeout(LEAST, "closing a stream", close).await;
-        wake.wait().await;
+        self.shared.runtime.timeout(time, "a message", told).await.is_ok()
     }
 
     /// Writes all that there is for the peer now.
@@ -94,11 +109,7 @@ impl Writer {
             let Some(message) = lock(&self.shared.engine).poll_transmit(self.peer, most, now)
             else {
                 // Nothing more follows at once: what was written should leave now.
-                if let Some(open) = &mut self.stream
-                    && open.flush().await.is_err()
-                {
-                    self.stream = None;
-                }
+                self.flush().await;
                 return Ok(());
             };
             let bytes = message.blocks.iter().map(Block::len).sum();
@@ -108,6 +119,19 @@ impl Writer {
             self.shared.with_engine(|engine| engine.handle_sent(self.peer, bytes));
         }
     }
+
+    /// A stream that does not let go of what was written is given up.
+    async fn flush(&mut self) {
+        let Some(open) = &mut self.stream else { return };
+        let flush = async { open.flush().await.map_err(broken) };
+        if self.shared.runtime.timeout(LEAST, "writing", flush).await.is_err() {
+            self.stream = None;
+        }
+    }
+}
+
+fn broken(error: std::io::Error) -> Error {
+    Error::component("stream", error)
 }
 
 /// Writes one message, on a new stream if the old one is broken.
@@ -155,7 +179,7 @@ async fn send(
 
 async fn write(mut stream: Stream, runs: &[Bytes]) -> Result<Stream> {
     for run in runs {
-        stream.write_all(run).await.map_err(|error| Error::component("stream", error))?;
+        stream.write_all(run).await.map_err(broken)?;
     }
     Ok(stream)
 }

@@ -1,6 +1,6 @@
 //! The driver over the network in memory: what an exchange promises, and what a hostile peer tries.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::{
     AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt,
@@ -8,73 +8,20 @@ use futures::{
     stream::{self, BoxStream},
 };
 use ipfs_bitswap::{
-    Bitswap, Options,
-    message::{Entry, Message, Received, V1_2_0, Version, Want},
+    Bitswap,
+    message::{Entry, Message, V1_2_0, Want},
 };
 use ipfs_traits::{
-    Block, BlockSource, Blockstore, BlockstoreExt, Bytes, Cid, CodecTable, Error, Exchange,
-    HashTable, Network, Parts, PeerInfo, Result, Routing, Runtime, RuntimeExt, Session,
-    SessionStats, VirtualRuntime, async_trait, conformance,
-    memory::{MemoryHub, MemoryNetwork, MemoryStore, RoutingTable, peer_id},
-    network::Stream,
+    Block, BlockSource, Blockstore, BlockstoreExt, Bytes, Cid, Error, Exchange, Network, PeerInfo,
+    Result, Routing, Runtime, RuntimeExt, Session, SessionStats, async_trait, conformance,
+    memory::{MemoryNetwork, peer_id},
     varint,
 };
 
-use crate::world::blocks;
-
-/// A node with bitswap, in memory.
-struct Node {
-    bitswap: Bitswap,
-    store: Arc<MemoryStore>,
-    network: Arc<MemoryNetwork>,
-    routing: Arc<dyn Routing>,
-}
-
-/// Nodes that can find each other.
-struct Place {
-    runtime: VirtualRuntime,
-    hub: MemoryHub,
-    table: RoutingTable,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { runtime: VirtualRuntime::new(), hub: MemoryHub::new(), table: RoutingTable::new() }
-    }
-
-    /// Runs it, for a day at the most: then what it waits for is not going to come.
-    fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        let day = RuntimeExt::sleep(&self.runtime, Duration::from_secs(24 * 3600));
-        let future = pin!(future);
-        match self.runtime.block_on(select(future, day)).unwrap() {
-            Either::Left((output, _)) => output,
-            Either::Right(_) => panic!("it waits in vain"),
-        }
-    }
-
-    fn node(&self, number: u64) -> Node {
-        let (store, network) =
-            (Arc::new(MemoryStore::new()), Arc::new(self.hub.join(peer_id(number)).unwrap()));
-        let routing: Arc<dyn Routing> =
-            Arc::new(self.table.join(PeerInfo::new(peer_id(number), network.addresses())));
-        let mut parts = Parts::new(
-            Arc::new(self.runtime.clone()),
-            HashTable::standard(),
-            Arc::new(CodecTable::new()),
-            peer_id(number),
-        );
-        parts.set_store(store.clone());
-        parts.set_network(network.clone());
-        parts.set_routing(routing.clone());
-        let bitswap = Bitswap::spawn(&parts, Options::default()).unwrap();
-        Node { bitswap, store, network, routing }
-    }
-
-    /// A peer that speaks by itself, without bitswap behind it.
-    fn stranger(&self, number: u64) -> Arc<MemoryNetwork> {
-        Arc::new(self.hub.join(peer_id(number)).unwrap())
-    }
-}
+use crate::{
+    place::{Place, all, hear, say},
+    world::blocks,
+};
 
 /// An exchange and the node that it fetches from.
 #[derive(Debug)]
@@ -112,12 +59,6 @@ fn keeps_the_promises_of_an_exchange() {
         }
     });
     place.run(made).unwrap();
-}
-
-async fn all(session: &Arc<dyn Session>, blocks: &[Block]) -> Result<Vec<Block>> {
-    let cids: Vec<Cid> = blocks.iter().map(|block| *block.cid()).collect();
-    let answers: Vec<_> = session.get_many(stream::iter(cids).boxed()).collect().await;
-    answers.into_iter().map(|(_, block)| block).collect()
 }
 
 #[test]
@@ -281,28 +222,6 @@ fn cids_that_may_not_be_used_are_refused_before_anybody_is_asked() {
         );
         assert!(matches!(session.get(&md5).await, Err(Error::UnknownHash(0xd5))));
     });
-}
-
-async fn say(stream: &mut Stream, message: &Message) -> std::io::Result<()> {
-    stream
-        .write_all(&message.encode(Version::V1_2, &HashTable::standard()).unwrap().concat())
-        .await?;
-    stream.flush().await
-}
-
-async fn hear(stream: &mut Stream) -> Received {
-    let mut head = Vec::new();
-    let len = loop {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).await.unwrap();
-        head.push(byte[0]);
-        if let Ok((len, _)) = varint::read(&head, "test") {
-            break len as usize;
-        }
-    };
-    let mut body = vec![0; len];
-    stream.read_exact(&mut body).await.unwrap();
-    Received::parse(body.into()).unwrap()
 }
 
 /// A peer that misbehaves in every way that is known, beside one that does not.

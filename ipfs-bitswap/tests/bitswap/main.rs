@@ -10,12 +10,14 @@ mod combine;
 mod driver;
 mod engine;
 mod fixtures;
+mod hangs;
 mod hostile;
 mod http;
 #[path = "../../../ipfs-core/traits/tests/support/memory.rs"]
 mod memory;
 #[path = "../../../ipfs-core/traits/tests/support/numbers.rs"]
 mod numbers;
+mod place;
 mod simulation;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
