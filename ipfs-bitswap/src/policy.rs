@@ -6,17 +6,17 @@ use ipfs_traits::{Cid, PeerId};
 
 /// Decides who is served what.
 ///
-/// It is asked for every want and every turn, under the lock of the engine: it has to answer from
-/// what it has at hand. The same question may be answered otherwise later; what was read for a peer
-/// before is still sent.
+/// It is asked for every want, under the lock of the engine: it has to answer from what it has at
+/// hand. The same question may be answered otherwise later; what a peer was promised before is still
+/// sent. How much everybody is served is for [`RateLimits`]; among those who ask, turns go by bytes.
 ///
 /// ```
 /// use std::collections::BTreeSet;
 ///
-/// use ipfs_bitswap::{Ledger, Policy};
+/// use ipfs_bitswap::Policy;
 /// use ipfs_traits::{Cid, PeerId};
 ///
-/// /// Serves friends, and those better who give.
+/// /// Serves friends.
 /// #[derive(Debug)]
 /// struct Friends(BTreeSet<PeerId>);
 ///
@@ -24,31 +24,22 @@ use ipfs_traits::{Cid, PeerId};
 ///     fn serves(&self, peer: &PeerId, _: &Cid) -> bool {
 ///         self.0.contains(peer)
 ///     }
-///     fn share(&self, _: &PeerId, ledger: &Ledger) -> u32 {
-///         if ledger.bytes_received > ledger.bytes_sent { 4 } else { 1 }
-///     }
 /// }
 /// ```
 pub trait Policy: Debug + Send + Sync + 'static {
     /// Whether the peer may have the block. One that may not is told that it is not here.
-    fn serves(&self, peer: &PeerId, cid: &Cid) -> bool {
-        let (_, _) = (peer, cid);
-        true
-    }
-
-    /// How large the peer's share is beside those of others who ask at the same time; zero counts
-    /// as one.
-    fn share(&self, peer: &PeerId, ledger: &Ledger) -> u32 {
-        let (_, _) = (peer, ledger);
-        1
-    }
+    fn serves(&self, peer: &PeerId, cid: &Cid) -> bool;
 }
 
 /// Serves everybody alike.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Everybody;
 
-impl Policy for Everybody {}
+impl Policy for Everybody {
+    fn serves(&self, _: &PeerId, _: &Cid) -> bool {
+        true
+    }
+}
 
 /// What one peer gave and took, since it was first met or as far back as is remembered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,7 @@
 //!
 //! A want is looked up by its size alone, many at once. HAVE and DONT_HAVE need no more; blocks are
 //! read only as there is room to send them, a few for each peer. Whose turn it is follows from the
-//! bytes that each had, divided by its share: whoever asks for little is not kept waiting by those
-//! who ask for much. What is read and not sent yet is bounded for each and for all, and the fuller
+//! bytes that each had: whoever asks for little is not kept waiting by those who ask for much. What is read and not sent yet is bounded for each and for all, and the fuller
 //! it is for all, the less one may have of it, so that slow peers leave room for the others.
 
 mod wants;
@@ -81,7 +80,7 @@ struct Peer {
     bytes: u64,
     /// Of what is being read, the size of each.
     loading: BTreeMap<Cid, u64>,
-    /// The bytes that it had, by its share.
+    /// What it had, in bytes, and what it missed while it wanted nothing.
     served: u64,
 }
 
@@ -241,11 +240,10 @@ impl Server {
             if peer.ready.is_empty() {
                 self.due.remove(&id);
             }
-            let (share, more) =
-                (self.policy.share(&id, &self.ledgers.of(&id)), peer.bytes - before);
+            let more = peer.bytes - before;
             self.served = peer.served;
             // Small blocks cost a turn's work, too.
-            peer.served += (more + EACH * cids.len() as u64) / u64::from(share.max(1));
+            peer.served += more + EACH * cids.len() as u64;
             self.bytes += more;
             if !cids.is_empty() {
                 out.push(Output::Load { peer: id, cids });

@@ -10,13 +10,13 @@ use ipfs_traits::{Block, Bytes, Cid, HashTable, PeerId, codes, memory::peer_id, 
 
 use crate::world::blocks;
 
-fn received(message: &Message) -> Received {
+pub(crate) fn received(message: &Message) -> Received {
     let bytes = message.encode(Version::V1_2, &HashTable::standard()).unwrap().concat();
     let (_, body) = varint::read(&bytes, "test").unwrap();
     Received::parse(Bytes::copy_from_slice(body)).unwrap()
 }
 
-fn outputs(engine: &mut Engine) -> Vec<Output> {
+pub(crate) fn outputs(engine: &mut Engine) -> Vec<Output> {
     std::iter::from_fn(|| engine.poll_output()).collect()
 }
 
@@ -27,13 +27,13 @@ fn engine(peers: u64) -> (Engine, Instant) {
     (engine, now)
 }
 
-fn wants(cids: impl IntoIterator<Item = Cid>, want: Want) -> Message {
+pub(crate) fn wants(cids: impl IntoIterator<Item = Cid>, want: Want) -> Message {
     let entry = |(i, cid)| Entry { cid, want, priority: 2000 - i as i32, send_dont_have: true };
     Message { entries: cids.into_iter().enumerate().map(entry).collect(), ..Message::default() }
 }
 
 /// Answers all lookups with this size.
-fn found(engine: &mut Engine, size: Option<u64>) -> Vec<Output> {
+pub(crate) fn found(engine: &mut Engine, size: Option<u64>) -> Vec<Output> {
     let (mut rest, mut all) = (outputs(engine), Vec::new());
     while !rest.is_empty() {
         for output in std::mem::take(&mut rest) {

@@ -18,8 +18,10 @@ mod memory;
 #[path = "../../../ipfs-core/traits/tests/support/numbers.rs"]
 mod numbers;
 mod place;
+mod policy;
 mod simulation;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;
 mod swarm;
+mod versions;
 mod world;

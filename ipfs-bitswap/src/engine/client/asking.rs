@@ -198,22 +198,25 @@ impl Client {
             misses if misses < MANY_MISSES => PROBES,
             _ => MANY_PROBES,
         };
+        // Who has said HAVE is not asked again.
+        let haves = want.haves.clone();
         let known = self.candidates(&cid);
-        let others = known.iter().filter(|id| **id != chosen);
+        let others = known.iter().filter(|id| **id != chosen && !haves.contains(id));
         let mut others: Vec<PeerId> = others.take(count).copied().collect();
-        others.extend(self.stranger(&known));
+        others.extend(self.stranger(&cid, &known));
         others.into_iter().for_each(|id| self.ask(id, cid, Want::Have, now, out));
     }
 
     /// Now and then, a connected peer that is none of these.
-    fn stranger(&mut self, known: &BTreeSet<PeerId>) -> Option<PeerId> {
+    fn stranger(&mut self, cid: &Cid, known: &BTreeSet<PeerId>) -> Option<PeerId> {
         let (turn, from) = (self.random(), self.random());
         if !turn.is_multiple_of(STRANGER_EVERY) || self.peers.len() <= known.len() {
             return None;
         }
         let start = (from % self.peers.len() as u64) as usize;
         let around = self.peers.keys().skip(start).chain(self.peers.keys().take(start));
-        around.copied().find(|id| !known.contains(id))
+        let donts = &self.wants.get(cid)?.donts;
+        around.copied().find(|id| !known.contains(id) && !donts.contains(id))
     }
 
     /// Asks those who are connected whether they have it, those first that ever gave anything. Of
@@ -221,8 +224,10 @@ impl Client {
     fn broadcast(&mut self, cid: Cid, now: Instant, out: &mut Outputs) {
         let Some(want) = self.wants.get(&cid) else { return };
         let more = BROADCAST.saturating_sub(want.asked.len());
-        let unasked =
-            |(id, _): &(&PeerId, &Peer)| !want.asked.contains(*id) && !want.donts.contains(*id);
+        // Who has answered is not asked again: it would answer again, and so on for ever.
+        let unasked = |(id, _): &(&PeerId, &Peer)| {
+            [&want.asked, &want.donts, &want.haves].iter().all(|known| !known.contains(*id))
+        };
         let mut peers: Vec<(bool, PeerId)> =
             self.peers.iter().filter(unasked).map(|(id, peer)| (!peer.pace.gave(), *id)).collect();
         peers.sort_unstable();
