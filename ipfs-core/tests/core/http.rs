@@ -110,7 +110,8 @@ fn serving(served: Vec<(String, Bytes)>) -> Server {
 
 const OK: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n";
 
-fn any() -> ReqwestClient {
+/// A client that connects to anywhere.
+pub(crate) fn any() -> ReqwestClient {
     let mut options = Options::default();
     options.filter = AddressFilter::Any;
     ReqwestClient::new(options).unwrap()

@@ -1,10 +1,11 @@
-//! A real Kubo, both ways. `IPFS_KUBO` names its program; without it a test says that it was
-//! skipped, unless `IPFS_PEERS` says that it must not be.
+//! A real Kubo, both ways, and other implementations beside it. `IPFS_KUBO` names its program; without
+//! it a test says that it was skipped, unless `IPFS_PEERS` says that it must not be.
 
 #[cfg(unix)]
 mod archives;
 mod blocks;
 mod cars;
+mod exchange;
 mod fetch;
 #[cfg(unix)]
 mod import;
@@ -28,12 +29,17 @@ use serde_json::{Map, Value};
 
 use crate::network::{QUIC, TCP};
 
-/// The program, if it is here.
+/// Kubo's program, if it is here.
 fn program() -> Option<PathBuf> {
-    let found = std::env::var_os("IPFS_KUBO").map(PathBuf::from);
+    named("IPFS_KUBO")
+}
+
+/// The program that a variable of the environment names.
+fn named(variable: &str) -> Option<PathBuf> {
+    let found = std::env::var_os(variable).map(PathBuf::from);
     if found.is_none() {
-        assert!(std::env::var_os("IPFS_PEERS").is_none(), "IPFS_KUBO does not say where Kubo is");
-        println!("skipped: IPFS_KUBO does not say where Kubo is");
+        assert!(std::env::var_os("IPFS_PEERS").is_none(), "{variable} does not name a program");
+        println!("skipped: {variable} does not name a program");
     }
     found
 }

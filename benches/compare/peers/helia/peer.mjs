@@ -1,23 +1,37 @@
-// One job of Helia as a whole process, with the settings that its users get by default.
+// One job of Helia as a whole process, with the settings that its users get by default: the comparisons, and
+// the tests against real peers.
 //
 //   add memory|FOLDER PATH     prints the CID
 //   hash PATH                  the same, into a store that keeps nothing
 //   cat FOLDER CID             to the standard output
 //   hamt COUNT                 a directory of so many names in memory, and lookups in it, each from its root:
 //                              lines of what, and its seconds, then the root
+//   node                       a node alone with its peers, its blocks in memory. It listens on a TCP port of
+//                              127.0.0.1 and prints its address. Then each line of its standard input is a
+//                              command, and gets one line of answer, which begins with "error" if it failed:
+//                                add PATH           the CID of a file
+//                                connect MULTIADDR  "connected"
+//                                get CID PATH       fetches a file and writes it there: its bytes
 
-import { createReadStream } from 'node:fs'
+import { createReadStream, createWriteStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
+import { createInterface } from 'node:readline'
 import { pipeline } from 'node:stream/promises'
+import { withBitswap } from '@helia/bitswap'
+import { libp2pDefaults, withLibp2p } from '@helia/libp2p'
 import { unixfs, globSource } from '@helia/unixfs'
+import { multiaddr } from '@multiformats/multiaddr'
 import { BlackHoleBlockstore, MemoryBlockstore } from 'blockstore-core'
 import { FsBlockstore } from 'blockstore-fs'
-import { createHelia } from 'helia'
+import { createHelia, createHeliaLight } from 'helia'
 import { CID } from 'multiformats/cid'
 
 // The profile that ours has by default: the same blocks on all sides.
 const options = { profile: 'unixfs-v1-2025' }
+
+// A fetch that takes longer has failed.
+const patience = 60_000
 
 async function open (store) {
   let blockstore
@@ -82,13 +96,54 @@ async function hamt (count) {
   console.info(`root ${root}`)
 }
 
+async function start () {
+  const { services: { identify } } = libp2pDefaults()
+  const network = {
+    addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
+    peerDiscovery: [],
+    services: { identify }
+  }
+  return withBitswap(withLibp2p(createHeliaLight(), network)).start()
+}
+
+async function run (helia, files, [command, ...rest]) {
+  const signal = AbortSignal.timeout(patience)
+  switch (command) {
+    case 'add': return files.addByteStream(createReadStream(rest[0]), options)
+    case 'connect':
+      await helia.libp2p.dial(multiaddr(rest[0]), { signal })
+      return 'connected'
+    case 'get': {
+      const out = createWriteStream(rest[1])
+      await pipeline(files.cat(CID.parse(rest[0]), { signal }), out)
+      return out.bytesWritten
+    }
+    default: throw new Error('add PATH | connect MULTIADDR | get CID PATH')
+  }
+}
+
+async function node () {
+  const helia = await start()
+  const files = unixfs(helia)
+  console.info(helia.libp2p.getMultiaddrs()[0].toString())
+  for await (const line of createInterface({ input: process.stdin })) {
+    try {
+      console.info(String(await run(helia, files, line.split(' '))))
+    } catch (error) {
+      // A line, whatever it says.
+      console.info(`error ${error}`.replaceAll(/\s+/g, ' '))
+    }
+  }
+}
+
 const [job, ...rest] = process.argv.slice(2)
 switch (job) {
   case 'add': await add(rest[0], rest[1]); break
   case 'hash': await add('nothing', rest[0]); break
   case 'cat': await cat(rest[0], rest[1]); break
   case 'hamt': await hamt(Number(rest[0])); break
-  default: throw new Error('add memory|FOLDER PATH | hash PATH | cat FOLDER CID | hamt COUNT')
+  case 'node': await node(); break
+  default: throw new Error('add memory|FOLDER PATH | hash PATH | cat FOLDER CID | hamt COUNT | node')
 }
 // What it holds open for peers that it never had is not to be waited for.
 process.exit(0)
