@@ -4,6 +4,7 @@
 //! connection that negotiated it straight to whoever opens or accepts it.
 
 mod counted;
+mod frames;
 mod handler;
 mod muxer;
 mod registry;

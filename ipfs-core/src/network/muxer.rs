@@ -19,6 +19,8 @@ use libp2p::core::{
 };
 use yamux::{Config, Connection, ConnectionError, Mode};
 
+use super::frames::Frames;
+
 /// Streams of one connection, both ways. At one more yamux ends the connection, so all that may be
 /// there at once stays below it: see the tests.
 pub(super) const MAX_STREAMS: usize = 256;
@@ -39,13 +41,13 @@ const FRAME: usize = 60 << 10;
 pub(super) struct Upgrade;
 
 impl Upgrade {
-    fn connection<C: AsyncRead + AsyncWrite + Unpin>(socket: C, mode: Mode) -> Muxer<C> {
+    fn connection<C: AsyncRead + AsyncWrite + Unpin>(socket: C, mode: Mode) -> Muxer<Frames<C>> {
         let mut config = Config::default();
         config
             .set_max_num_streams(MAX_STREAMS)
             .set_max_connection_receive_window(Some(MAX_WINDOW))
             .set_split_send_size(FRAME);
-        let connection = Connection::new(socket, config, mode);
+        let connection = Connection::new(Frames::new(socket), config, mode);
         Muxer { connection, buffered: VecDeque::new(), waker: None }
     }
 }
@@ -60,9 +62,9 @@ impl UpgradeInfo for Upgrade {
 }
 
 impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrade<C> for Upgrade {
-    type Output = Muxer<C>;
+    type Output = Muxer<Frames<C>>;
     type Error = io::Error;
-    type Future = Ready<io::Result<Muxer<C>>>;
+    type Future = Ready<io::Result<Self::Output>>;
 
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
         ready(Ok(Self::connection(socket, Mode::Server)))
@@ -70,9 +72,9 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
 }
 
 impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgrade<C> for Upgrade {
-    type Output = Muxer<C>;
+    type Output = Muxer<Frames<C>>;
     type Error = io::Error;
-    type Future = Ready<io::Result<Muxer<C>>>;
+    type Future = Ready<io::Result<Self::Output>>;
 
     fn upgrade_outbound(self, socket: C, _: Self::Info) -> Self::Future {
         ready(Ok(Self::connection(socket, Mode::Client)))

@@ -79,16 +79,17 @@ async fn from_kubo(transport: &str) {
     }
 }
 
-/// By each of the commands that fetch: a pin, files on disk, and an archive.
+/// By each of the commands that fetch: a pin asks for many blocks at a time, the others for few.
 async fn to_kubo(listen: &str) {
     let Some(program) = program() else { return };
     let kubo = Arc::new(Kubo::new(&program));
     let folder = tempfile::tempdir().unwrap();
-    let sources = [1, 2].map(|seed| directory(folder.path(), seed));
-    let large = file(folder.path(), 3, LARGE);
+    let (many, tree) = (directory(folder.path(), 1), folder.path().join("tree"));
+    let large = file(folder.path(), 2, LARGE);
+    content::tree(&tree, 3);
     let node = listening(listen).await.unwrap();
     let mut cids = Vec::new();
-    for source in [&sources[0], &sources[1], &large] {
+    for source in [&many, &large, &tree] {
         let cid = node.unixfs().add_path(source).await.unwrap().cid;
         let says = kubo.call(&["add", "-r", "-Q", "--only-hash", text(source)]).await;
         assert_eq!(says, cid.to_string());
@@ -98,18 +99,20 @@ async fn to_kubo(listen: &str) {
     let _daemon = kubo.start();
     kubo.call(&["swarm", "connect", &node.addresses()[0].to_string()]).await;
 
-    let got = folder.path().join("got");
-    kubo.call(&["get", &names[0], "-o", text(&got)]).await;
-    assert!(content::read(&got) == content::read(&sources[0]), "{listen}");
-    let mut export = kubo.command(&["dag", "export", "--progress=false", &names[1]]);
+    kubo.call(&["pin", "add", "--progress=false", &names[0]]).await;
+    let got = folder.path().join("got the large one");
+    kubo.call(&["get", &names[1], "-o", text(&got)]).await;
+    assert!(fs::read(&got).unwrap() == fs::read(&large).unwrap(), "{listen}");
+    let mut export = kubo.command(&["dag", "export", "--progress=false", &names[2]]);
     let archive = block_in_place(|| export.output()).unwrap().stdout;
     let ours = folder.path().join("ours.car");
     let out = AllowStdIo::new(fs::File::create(&ours).unwrap());
-    node.dag().export(&cids[1..2], out).await.unwrap();
+    node.dag().export(&cids[2..], out).await.unwrap();
     assert!(archive == fs::read(&ours).unwrap(), "{listen}: other archives");
-    kubo.call(&["pin", "add", "--progress=false", &names[2]]).await;
+
+    // What is pinned is there.
     node.close().await.unwrap();
-    let got = folder.path().join("got the large one");
-    kubo.call(&["get", &names[2], "-o", text(&got)]).await;
-    assert!(fs::read(&got).unwrap() == fs::read(&large).unwrap(), "{listen}");
+    let got = folder.path().join("got the many");
+    kubo.call(&["get", &names[0], "-o", text(&got)]).await;
+    assert!(content::read(&got) == content::read(&many), "{listen}");
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
+use futures::future::join_all;
 use ipfs_core::{
     Cid, Error, Ipld, Node,
     unixfs::{Chunker, Params},
@@ -69,36 +70,39 @@ async fn each_fetches_from_the_other_in_every_version() {
     }
 }
 
-/// Two old peers each have a tree, and none has a third block: both trees come soon, and only that
-/// block is missing.
+/// Two old peers each have a tree, and none has a third block: both trees come, and only that block
+/// is missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_older_peer_lacks_keeps_nothing_from_coming() {
-    const STALL: Duration = Duration::from_secs(4);
     let Some(program) = named("IPFS_BITSWAP_PEER") else { return };
-    for version in OLDER {
-        let mut peers = [Peer::start(&program, version), Peer::start(&program, version)];
-        let roots = [tree(&mut peers[0], 1), tree(&mut peers[1], 2)];
-        let node = Node::builder().listen([]).spawn().await.unwrap();
-        for peer in &peers {
-            node.connect(&peer.address).await.unwrap();
-        }
-        let nobody = Node::builder().offline().spawn().await.unwrap();
-        let absent = old_file(&nobody, 3).await;
-        let links = [absent, roots[0], roots[1]].map(Ipld::Link);
-        let root = node.dag().put(&Ipld::List(links.into())).await.unwrap();
+    join_all(OLDER.map(|version| all_but_one(&program, version))).await;
+}
 
-        let began = Instant::now();
-        match node.fetch(root).stall(STALL).await {
-            Err(Error::Incomplete { count: 1, missing, .. }) => assert_eq!(missing[0].cid, absent),
-            other => panic!("{version}: {other:?}"),
-        }
-        let took = began.elapsed();
-        println!("{version}: all but one block in {:?}", took - STALL);
-        assert!(took < STALL + Duration::from_secs(20), "{version}: it took {took:?}");
-        for (peer, root) in peers.iter_mut().zip(roots) {
-            assert_eq!(node.fetch(root).await.unwrap().fetched_blocks, 0);
-            assert_eq!(same(&node, peer, &root).await, LEAVES + 2, "{version}");
-        }
+async fn all_but_one(program: &Path, version: &str) {
+    /// More than the 5 seconds for which a peer is believed to have what it does not give.
+    const STALL: Duration = Duration::from_secs(8);
+    let mut peers = [Peer::start(program, version), Peer::start(program, version)];
+    let roots = [tree(&mut peers[0], 1), tree(&mut peers[1], 2)];
+    let node = Node::builder().listen([]).spawn().await.unwrap();
+    for peer in &peers {
+        node.connect(&peer.address).await.unwrap();
+    }
+    let nobody = Node::builder().offline().spawn().await.unwrap();
+    let absent = old_file(&nobody, 3).await;
+    let links = [absent, roots[0], roots[1]].map(Ipld::Link);
+    let root = node.dag().put(&Ipld::List(links.into())).await.unwrap();
+
+    let began = Instant::now();
+    match node.fetch(root).stall(STALL).await {
+        Err(Error::Incomplete { count: 1, missing, .. }) => assert_eq!(missing[0].cid, absent),
+        other => panic!("{version}: {other:?}"),
+    }
+    let took = began.elapsed() - STALL;
+    println!("{version}: all but one block in {took:?}");
+    assert!(took < 3 * STALL, "{version}: it took {took:?}");
+    for (peer, root) in peers.iter_mut().zip(roots) {
+        assert_eq!(node.fetch(root).await.unwrap().fetched_blocks, 0);
+        assert_eq!(same(&node, peer, &root).await, LEAVES + 2, "{version}");
     }
 }
 
