@@ -22,8 +22,7 @@ const HEADER: usize = 12;
 /// Version and type of a frame with data.
 const DATA: [u8; 2] = [0, 0];
 
-/// The flags that begin a stream or take it up, and those that end it.
-const FIRST: u16 = 0b0011;
+/// The flags that end a stream, and so belong to the last piece; the others belong to the first.
 const LAST: u16 = 0b1100;
 
 /// A connection whose frames, as they are read, have no more than [`LARGEST`] bytes.
@@ -147,8 +146,9 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Frames<C> {
 mod tests {
     use futures_util::{AsyncReadExt, FutureExt, io::Cursor};
 
-    use super::{FIRST, Frames, HEADER, LARGEST, LAST};
+    use super::{Frames, HEADER, LARGEST, LAST};
 
+    const FIRST: u16 = !LAST & 0b1111;
     const LEN: usize = LARGEST as usize;
 
     fn frame(kind: u8, flags: u16, length: u32, body: &[u8]) -> Vec<u8> {

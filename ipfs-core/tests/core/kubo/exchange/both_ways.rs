@@ -53,7 +53,10 @@ async fn from_kubo(transport: &str) {
     let Some(program) = program() else { return };
     let kubo = Arc::new(Kubo::new(&program));
     let folder = tempfile::tempdir().unwrap();
-    let sources = [file(folder.path(), 1, LARGE), directory(folder.path(), 2)];
+    let (many, tree) = (directory(folder.path(), 2), folder.path().join("tree"));
+    // With an empty block in it, which Kubo says that it has instead of giving it.
+    content::tree(&tree, 3);
+    let sources = [file(folder.path(), 1, LARGE), many, tree];
     let mut cids = Vec::new();
     for source in &sources {
         let cid = kubo.call(&["add", "-r", "-Q", "--pin=false", text(source)]).await;

@@ -1,7 +1,7 @@
 //! Twenty nodes fetch from one Kubo, and one node from them all.
 
 use futures::future::join_all;
-use ipfs_core::{Fetched, Giver, Node};
+use ipfs_core::{Fetched, Giver, Node, SessionStats};
 
 use super::{file, is_here, kubo_with, program};
 use crate::network::{TCP, listening};
@@ -24,7 +24,7 @@ async fn twenty_fetch_from_kubo_and_one_from_all() {
     };
     let all: Vec<Fetched> = join_all(nodes.iter().map(fetch)).await;
     for (node, fetched) in nodes.iter().zip(&all) {
-        assert_eq!(fetched.stats.duplicates, 0, "{:?}", fetched.stats);
+        hardly_twice(&fetched.stats);
         is_here(node, fetched, &source).await;
     }
 
@@ -45,6 +45,11 @@ async fn twenty_fetch_from_kubo_and_one_from_all() {
         stats.blocks,
         stats.duplicates
     );
+    hardly_twice(stats);
+    assert!(givers.len() > NODES / 2, "{stats:?}");
+}
+
+/// Fewer than one block in a hundred came twice.
+fn hardly_twice(stats: &SessionStats) {
     assert!(stats.duplicates * 100 < stats.blocks, "{stats:?}");
-    assert!(givers.len() > 1, "{stats:?}");
 }
