@@ -109,8 +109,7 @@ async fn fetch(folder: &str, cid: &str, addresses: &[&str]) -> Result<()> {
     for address in addresses {
         node.connect(*address).await?;
     }
-    let mut blocks = node.dag().walk(&cid.parse()?);
-    while blocks.try_next().await?.is_some() {}
+    node.fetch(format!("/ipfs/{cid}")).await?;
     node.close().await?;
     Ok(())
 }

@@ -31,8 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The same for a peer that has not given anything yet.
 const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a peer that cannot say that it lacks a block has for giving it, as Kubo has it.
+/// How long a peer that cannot say that it lacks a block has for giving it: until it is known how
+/// soon it answers, as Kubo has it; and then so many times that, and time to read the block.
 const UNSAID: Duration = Duration::from_secs(5);
+const UNSAID_TIMES: u32 = 4;
+const UNSAID_READ: Duration = Duration::from_millis(500);
 
 /// One peer, as the client half sees it.
 #[derive(Debug)]
@@ -284,11 +287,17 @@ impl Peer {
         self.pace.with_doubt(patience + self.backlog(block_size) * 2)
     }
 
+    /// How long to wait for what a peer says nothing of, when it lacks it.
+    fn unsaid(&self) -> Duration {
+        let latency = self.pace.measured_latency();
+        latency.map_or(UNSAID, |latency| (latency * UNSAID_TIMES + UNSAID_READ).min(UNSAID))
+    }
+
     /// How long what was asked for first may take.
     fn limit(&self, block_size: f64) -> Duration {
         match self.has_presences() {
             true => self.patience(block_size),
-            false => UNSAID + self.backlog(block_size) * 2,
+            false => self.unsaid() + self.backlog(block_size) * 2,
         }
     }
 
