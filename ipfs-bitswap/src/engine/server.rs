@@ -68,8 +68,8 @@ struct Peer {
     wants: BTreeMap<Cid, TheirWant>,
     /// The same, the one first that goes first when there are too many.
     ranks: BTreeSet<Rank>,
-    /// Wants whose block is not looked up yet.
-    unknown: Vec<Cid>,
+    /// Wants whose block is not looked up yet, in the order they came.
+    unknown: BTreeSet<(u64, Cid)>,
     looking: bool,
     /// Blocks to be read, the most wanted first.
     ready: BTreeSet<(Reverse<i32>, u64, Cid)>,
@@ -179,7 +179,8 @@ impl Server {
             return;
         }
         peer.looking = true;
-        out.push(Output::Sizes { peer: id, cids: std::mem::take(&mut peer.unknown) });
+        let cids = std::mem::take(&mut peer.unknown).into_iter().map(|(_, cid)| cid).collect();
+        out.push(Output::Sizes { peer: id, cids });
     }
 
     pub(super) fn sizes(&mut self, id: PeerId, sizes: Vec<(Cid, Option<u64>)>, out: &mut Outputs) {

@@ -224,7 +224,8 @@ fn cids_that_may_not_be_used_are_refused_before_anybody_is_asked() {
     });
 }
 
-/// A peer that misbehaves in every way that is known, beside one that does not.
+/// A peer that misbehaves in several ways at once, beside one that does not; `hostile.rs` has them one
+/// by one.
 #[test]
 fn a_hostile_peer_harms_nobody_else() {
     let place = Place::new();

@@ -105,7 +105,7 @@ fn an_empty_block_is_sent_like_any_other() {
     assert_eq!(Block::with_prefix(&prefix, data, &HashTable::standard()).unwrap(), empty);
 }
 
-/// Ten thousand wants: a share is remembered, the rest is told so, and another peer is served.
+/// CVE-2023-25568: ten thousand wants. A share is remembered, the rest is told so, and another peer is served.
 #[test]
 fn too_many_wants_cost_only_who_sends_them() {
     let (mut engine, now) = engine(2);
@@ -122,6 +122,37 @@ fn too_many_wants_cost_only_who_sends_them() {
     assert!(done.contains(&Output::Load { peer: modest, cids: vec![*small.cid()] }), "{done:?}");
     engine.handle_gone(greedy, now);
     assert_eq!(engine.wantlist_of(&greedy).len(), 0);
+}
+
+/// CVE-2023-25568: while the store looked for the first wants of a peer, all that came after them were
+/// kept to be looked for, those that were dropped or wanted again included.
+#[test]
+fn what_is_to_be_looked_up_is_bounded_as_what_is_wanted() {
+    let (mut engine, now) = engine(1);
+    let peer = peer_id(0);
+    let entry = |i: u64, priority| Entry {
+        cid: number(i),
+        want: Want::Block,
+        priority,
+        send_dont_have: false,
+    };
+    let send = |engine: &mut Engine, entries| {
+        let message = Message { entries, ..Message::default() };
+        engine.handle_message(peer, &received(&message), vec![], now);
+    };
+    send(&mut engine, vec![entry(0, 0)]);
+    let first = outputs(&mut engine);
+    assert_eq!(first, [Output::Sizes { peer, cids: vec![number(0)] }]);
+    // Each one matters more than those before; then one again and again.
+    (1..5).for_each(|i| {
+        let many = (0..1000).map(|j| entry(i * 1000 + j, (i * 1000 + j) as i32));
+        send(&mut engine, many.collect());
+    });
+    send(&mut engine, (0..5000).map(|i| entry(4999, 10_000 + i)).collect());
+    assert_eq!(outputs(&mut engine), []);
+    engine.handle_sizes(peer, vec![(number(0), None)]);
+    let [Output::Sizes { cids, .. }] = &outputs(&mut engine)[..] else { panic!("one look-up") };
+    assert_eq!(cids.len(), 1024);
 }
 
 #[test]
@@ -234,7 +265,7 @@ fn peers_take_turns_within_a_budget() {
     assert!(next.iter().any(served), "{next:?}");
 }
 
-/// A block that nobody asked for is dropped, and so is one whose bytes hash to something else.
+/// Unsolicited blocks: one that nobody asked for is dropped, and so is one whose bytes hash to something else.
 #[test]
 fn unasked_blocks_are_counted_and_dropped() {
     let (mut engine, now) = engine(1);

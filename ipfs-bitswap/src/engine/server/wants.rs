@@ -58,6 +58,7 @@ pub(super) fn unlist(wanted: &mut WantedBy, id: PeerId, cid: &Cid) {
 pub(super) fn forget(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, cid: &Cid) {
     let Some(want) = peer.wants.remove(cid) else { return };
     peer.ranks.remove(&want.rank());
+    peer.unknown.remove(&(want.arrival, *cid));
     peer.ready.remove(&(Reverse(want.entry.priority), want.arrival, *cid));
     unlist(wanted, id, cid);
 }
@@ -92,7 +93,7 @@ pub(super) fn remember(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, entry
     let want = TheirWant { entry, arrival: peer.arrivals, held: Held::Unknown };
     peer.ranks.insert(want.rank());
     peer.wants.insert(cid, want);
-    peer.unknown.push(cid);
+    peer.unknown.insert((peer.arrivals, cid));
     wanted.entry(*cid.hash()).or_default().insert((id, cid));
     full
 }
