@@ -1,6 +1,7 @@
 //! Several exchanges as one: one after the other, or all at once.
 
 mod gather;
+mod recipe;
 mod tier;
 
 use std::{
@@ -13,10 +14,11 @@ use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, future::join_all, stream};
 use ipfs_traits::{
-    Block, BlockSource, Cid, Exchange, PeerInfo, Result, Runtime, Session, SessionStats,
+    Block, BlockSource, Cid, Exchange, PeerInfo, Recipe, Result, Runtime, Session, SessionStats,
 };
 
 use self::gather::Gather;
+pub use self::recipe::CombinedRecipe;
 use crate::latch::{Latch, lock};
 
 /// Several exchanges as one.
@@ -65,8 +67,7 @@ use crate::latch::{Latch, lock};
 /// # Ok::<(), ipfs_traits::Error>(())
 /// ```
 ///
-/// In a node it is built with [`recipe`](ipfs_traits::recipe), from the parts that its exchanges are
-/// built from.
+/// As the exchange of a node it is built with [`Combined::first`].
 #[derive(Clone)]
 pub struct Combined(Arc<Shared>);
 
@@ -102,6 +103,27 @@ impl Combined {
         exchanges: impl IntoIterator<Item = Arc<dyn Exchange>>,
     ) -> Self {
         Self::tiered(runtime, exchanges.into_iter().map(|exchange| (exchange, Duration::ZERO)))
+    }
+
+    /// How to build it as the exchange of a node, from how its exchanges are built. This one is asked
+    /// first; [`CombinedRecipe::after`] says which one is next, and when.
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// use ipfs_bitswap::{Bitswap, Combined, HttpExchange, Options, http};
+    /// use ipfs_traits::{Exchange, HttpClient, Recipe};
+    ///
+    /// /// Peers, and a gateway for what they have not given after half a second.
+    /// fn peers_and_gateway(client: Arc<dyn HttpClient>) -> impl Recipe<dyn Exchange> {
+    ///     let gateways = ["https://trustless-gateway.link"];
+    ///     let http = HttpExchange::recipe(client, gateways, http::Options::default());
+    ///     Combined::first(Bitswap::recipe(Options::default()))
+    ///         .after(Duration::from_millis(500), http)
+    /// }
+    /// ```
+    pub fn first(recipe: impl Recipe<dyn Exchange>) -> CombinedRecipe {
+        CombinedRecipe::new(recipe)
     }
 
     fn exchanges(&self) -> impl Iterator<Item = &Arc<dyn Exchange>> {

@@ -124,12 +124,40 @@ impl Builder {
     }
 
     /// Trades blocks in this way. The default is bitswap.
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// use ipfs_core::Node;
+    /// use ipfs_core::bitswap::{Bitswap, Combined, HttpExchange, Options, http};
+    /// # use ipfs_core::{Block, codes, memory::MemoryHttp};
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let client = MemoryHttp::new();
+    /// # let hashes = ipfs_core::HashTable::standard();
+    /// # let block = Block::of(codes::RAW, codes::SHA2_256, "hello", &hashes)?;
+    /// # client.serve("https://trustless-gateway.link/ipfs/bafkqaaa?format=raw", "");
+    /// # let url = format!("https://trustless-gateway.link/ipfs/{}?format=raw", block.cid());
+    /// # client.serve(url, "hello");
+    /// // Peers first, and a gateway for what they have not given after half a second; the client is
+    /// // a `ReqwestClient` (feature `reqwest`), or one's own.
+    /// let gateways = ["https://trustless-gateway.link"];
+    /// let gateway = HttpExchange::recipe(Arc::new(client), gateways, http::Options::default());
+    /// let exchange = Combined::first(Bitswap::recipe(Options::default()))
+    ///     .after(Duration::from_millis(500), gateway);
+    /// let node = Node::builder().exchange(exchange).listen([]).spawn().await?;
+    /// # assert_eq!(node.blocks().get(block.cid()).await?, block);
+    /// # node.close().await?;
+    /// # Ok::<(), ipfs_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn exchange(mut self, exchange: impl Recipe<dyn Exchange>) -> Self {
         self.exchange = Some(Box::new(exchange));
         self
     }
 
-    /// Changes how bitswap works, where it is the exchange: see [`Node::bitswap`].
+    /// Changes how bitswap works, where it is the exchange because none is given. A
+    /// [`recipe`](ipfs_bitswap::Bitswap::recipe) has options of its own. See [`Node::bitswap`].
     pub fn bitswap(mut self, options: ipfs_bitswap::Options) -> Self {
         self.bitswap = options;
         self

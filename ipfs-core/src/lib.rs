@@ -47,7 +47,8 @@
 //!
 //! A store, a datastore, a network, a routing, an exchange, a codec, a hash function or a runtime of
 //! one's own goes in through the [`Builder`]; each is written against `ipfs-traits` alone, and
-//! checked by one of its [`conformance`] suites.
+//! checked by one of its [`conformance`] suites. Several exchanges go in as one, such as peers and a
+//! gateway: see [`Builder::exchange`].
 //!
 //! # Features
 //!

@@ -17,9 +17,9 @@ use futures::{
 };
 use ipfs_bitswap::combine::{Combined, MISSES};
 use ipfs_traits::{
-    Block, BlockSource, Cid, Error, Exchange, Giver, GiverStats, OfflineExchange, PeerInfo, Result,
-    Runtime, RuntimeExt, Session, SessionStats, VirtualRuntime, async_trait, conformance,
-    memory::peer_id,
+    Block, BlockSource, Cid, Error, Exchange, Giver, GiverStats, OfflineExchange, PeerInfo, Recipe,
+    Result, Runtime, RuntimeExt, Session, SessionStats, VirtualRuntime, async_trait, conformance,
+    memory::peer_id, recipe,
 };
 
 use crate::world::blocks;
@@ -388,4 +388,36 @@ fn one_that_was_closed_by_itself_is_passed_over() {
         assert!(all(&session, &blocks).await.iter().all(Result::is_ok));
     });
     assert!((runtime.now() - start).as_secs() < 2);
+}
+
+#[test]
+fn it_is_built_from_how_its_exchanges_are_built() {
+    let (runtime, blocks) = (VirtualRuntime::new(), blocks(10, 3, 100));
+    let parts = ipfs_traits::Parts::new(
+        Arc::new(runtime.clone()),
+        ipfs_traits::HashTable::standard(),
+        Arc::default(),
+        peer_id(1),
+    );
+    let silent = Fake::new(&runtime, &[], 1, Miss::Silent);
+    let second = Fake::new(&runtime, &blocks, 1, Miss::Absent);
+    let third = Fake::new(&runtime, &blocks, 1, Miss::Absent);
+    run(&runtime, async {
+        let made = Combined::first(silent.clone())
+            .after(3 * SECOND, second.clone())
+            .after(9 * SECOND, third.clone());
+        let both = Recipe::<dyn Exchange>::build(Box::new(made), &parts).await.unwrap();
+        let start = runtime.now();
+        assert!(all(&both.session(None), &blocks).await.iter().all(Result::is_ok));
+        let took = runtime.now() - start;
+        assert!((3 * SECOND..4 * SECOND).contains(&took), "{took:?}");
+        assert_eq!((second.asked(), third.asked()), (3, 0));
+
+        // What was built before one that cannot be is closed.
+        let none = recipe(|_| async { Err::<Arc<dyn Exchange>, _>(Error::TimedOut("a recipe")) });
+        let made = Combined::first(silent.clone()).after(SECOND, none).after(SECOND, second);
+        let failed = Recipe::<dyn Exchange>::build(Box::new(made), &parts).await;
+        assert!(matches!(failed, Err(Error::TimedOut("a recipe"))));
+        assert!(silent.seen.closed.load(Ordering::Relaxed));
+    });
 }
