@@ -124,10 +124,16 @@ impl Writer {
     async fn flush(&mut self) {
         let Some(open) = &mut self.stream else { return };
         let flush = async { open.flush().await.map_err(broken) };
-        if self.shared.runtime.timeout(LEAST, "writing", flush).await.is_err() {
+        let patience = patience(MESSAGE_BYTES);
+        if self.shared.runtime.timeout(patience, "writing", flush).await.is_err() {
             self.stream = None;
         }
     }
+}
+
+/// How long a peer may take for so many bytes.
+fn patience(bytes: usize) -> Duration {
+    LEAST + Duration::from_secs_f64(bytes as f64 / SLOWEST)
 }
 
 fn broken(error: std::io::Error) -> Error {
@@ -165,8 +171,7 @@ async fn send(
         let version = Version::of(open.protocol()).unwrap_or_default();
         let runs = message.encode(version, &shared.hashes)?;
         let bytes: usize = runs.iter().map(Bytes::len).sum();
-        let patience = LEAST + Duration::from_secs_f64(bytes as f64 / SLOWEST);
-        match shared.runtime.timeout(patience, "writing", write(open, &runs)).await {
+        match shared.runtime.timeout(patience(bytes), "writing", write(open, &runs)).await {
             Ok(open) => {
                 *stream = Some(open);
                 return Ok(());
