@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
         node.connect(peer.addresses()).await?;
     }
 
-    let fetched = watch(node.fetch(&added.cid).start(), file.len()).await?;
+    let fetched = watch(node.fetch(added.cid).start(), file.len()).await?;
     println!("{} blocks of {}, from:", fetched.fetched_blocks, added.cid);
     report(&fetched.stats, &peers);
 

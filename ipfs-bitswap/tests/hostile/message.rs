@@ -28,7 +28,7 @@ pub(crate) fn message(input: &[u8]) {
 }
 
 /// Hands a message to an engine that wants some of what is in it, and lets time pass.
-fn hand_over(message: &Received, blocks: &Vec<Block>, version: Version) {
+fn hand_over(message: &Received, blocks: &[Block], version: Version) {
     let (mut engine, mut now) = (Engine::new([0; 32]), Instant::now());
     let (peer, session) = (peer_id(0), engine.open_session());
     engine.handle_connected(peer, version, now);
@@ -37,7 +37,7 @@ fn hand_over(message: &Received, blocks: &Vec<Block>, version: Version) {
     wanted.iter().for_each(|cid| engine.want(session, *cid, now));
     let mut delivered = 0;
     for _ in 0..3 {
-        engine.handle_message(peer, message, blocks.clone(), now);
+        engine.handle_message(peer, message, blocks.to_vec(), now);
         assert!(engine.wantlist_of(&peer).len() <= 1024);
         while let Some(output) = engine.poll_output() {
             delivered += usize::from(matches!(output, Output::Deliver { .. }));
