@@ -2,8 +2,9 @@
 //!
 //! A want is looked up by its size alone, many at once. HAVE and DONT_HAVE need no more; blocks are
 //! read only as there is room to send them, a few for each peer. Whose turn it is follows from the
-//! bytes that each had: whoever asks for little is not kept waiting by those who ask for much. What is read and not sent yet is bounded for each and for all, and the fuller
-//! it is for all, the less one may have of it, so that slow peers leave room for the others.
+//! bytes that each had: whoever asks for little is not kept waiting by those who ask for much. What
+//! is read and not sent yet is bounded for each and for all, and the fuller it is for all, the less
+//! one may have of it, so that slow peers leave room for the others.
 
 mod wants;
 
