@@ -5,7 +5,7 @@
 //! its streams and has their blocks hashed where blocking work goes, the other writes what the
 //! engine has for it, as fast as the peer takes it.
 
-mod mailbox;
+mod listeners;
 mod notify;
 mod outputs;
 mod peers;
@@ -17,7 +17,7 @@ mod write;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -30,10 +30,11 @@ use ipfs_traits::{
 };
 
 use self::{
-    mailbox::Listeners, notify::Notify, peers::Peers, rate::Rates, session::BitswapSession,
+    listeners::Listeners, notify::Notify, peers::Peers, rate::Rates, session::BitswapSession,
 };
 use crate::{
     engine::{Engine, Stats},
+    latch::lock,
     policy::{Everybody, Ledger, Policy, RateLimits},
 };
 
@@ -140,10 +141,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.shared.shut_down();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How often the time is looked at while something is wanted, at the least.

@@ -33,6 +33,7 @@ pub mod http;
 mod latch;
 pub mod message;
 mod policy;
+mod wanted;
 
 pub use ipfs_traits::{Exchange, Session};
 

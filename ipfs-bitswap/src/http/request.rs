@@ -5,7 +5,7 @@ use std::{future::ready, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use ipfs_traits::{Block, Cid, Error, HashTable, HttpBody, Result, Runtime, RuntimeExt, limits};
+use ipfs_traits::{Block, Cid, Error, HttpBody, Result, Runtime, RuntimeExt, limits};
 
 use super::{Shared, gateway::Ticket};
 
@@ -197,9 +197,4 @@ pub(super) async fn hash<T: Send + 'static>(
         true => ready(work()).await,
         false => runtime.blocking(work).await?,
     }
-}
-
-/// A block that nobody need be asked for: that of an identity CID, or the one without bytes.
-pub(super) fn told_by_its_cid(cid: &Cid, hashes: &HashTable) -> Option<Block> {
-    Block::inline(cid).or_else(|| Block::verify(*cid, Bytes::new(), hashes).ok())
 }

@@ -1,14 +1,10 @@
-//! What is asked for, who waits for it, and where answers wait to be read.
+//! What is asked for, and who waits for it.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
-};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 use ipfs_traits::{Block, Cid, Result, Task};
 
-use crate::latch::lock;
+use crate::wanted;
 
 /// A block, and which of the gateways gave it.
 #[derive(Clone, Debug)]
@@ -17,71 +13,14 @@ pub(super) struct Given {
     pub(super) gateway: usize,
 }
 
-/// What comes for a stream.
-#[derive(Debug)]
-pub(super) enum Mail {
-    /// The answer for a CID that it wants.
-    Answer(Cid, Result<Given>),
-    /// A block has come that there was no room for: it has to be asked for again.
-    Again(Cid),
+impl Borrow<Block> for Given {
+    fn borrow(&self) -> &Block {
+        &self.block
+    }
 }
 
 /// The mail of one stream.
-#[derive(Debug)]
-pub(super) struct Mailbox {
-    state: Mutex<State>,
-    /// Bytes beyond which blocks are not kept.
-    most: usize,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    queue: VecDeque<Mail>,
-    bytes: usize,
-    waker: Option<Waker>,
-}
-
-impl Mailbox {
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), most })
-    }
-
-    pub(super) fn deliver(&self, cid: Cid, answer: Result<Given>) {
-        let waker = {
-            let mut state = lock(&self.state);
-            let bytes = bytes(&answer);
-            if bytes > 0 && state.bytes > 0 && state.bytes + bytes > self.most {
-                state.queue.push_back(Mail::Again(cid));
-            } else {
-                state.bytes += bytes;
-                state.queue.push_back(Mail::Answer(cid, answer));
-            }
-            state.waker.take()
-        };
-        waker.into_iter().for_each(Waker::wake);
-    }
-
-    /// Bytes of blocks that wait.
-    pub(super) fn bytes(&self) -> usize {
-        lock(&self.state).bytes
-    }
-
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Mail> {
-        let mut state = lock(&self.state);
-        let Some(mail) = state.queue.pop_front() else {
-            state.waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        };
-        if let Mail::Answer(_, answer) = &mail {
-            state.bytes -= bytes(answer);
-        }
-        Poll::Ready(mail)
-    }
-}
-
-fn bytes(answer: &Result<Given>) -> usize {
-    answer.as_ref().map_or(0, |given| given.block.len())
-}
+pub(super) type Mailbox = wanted::Mailbox<Given>;
 
 /// What is looked for, once whoever and how many wait for it.
 #[derive(Debug, Default)]
