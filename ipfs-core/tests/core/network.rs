@@ -243,3 +243,36 @@ async fn bytes_are_counted_by_peer_and_by_protocol() {
         assert_eq!(a.stats().traffic, Traffic::new(10, 100_000));
     }
 }
+
+/// Streams of all peers together are bounded, however few each of them has.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_all_peers_are_bounded_together() {
+    let node = |max_streams| async move {
+        let mut options = ipfs_core::network::Options::default();
+        options.max_streams = max_streams;
+        let node = Node::builder().listen([TCP.parse().unwrap()]).libp2p(options);
+        node.exchange(ipfs_core::OfflineExchange).spawn().await.unwrap().network().clone()
+    };
+    let (host, guests) = (node(4).await, [node(100).await, node(100).await]);
+    let mut inbound = host.accept(&[NAME], 8).unwrap();
+    let (mut near, mut far) = (Vec::new(), Vec::new());
+    for guest in guests.iter().cycle().take(4) {
+        guest.connect(&PeerInfo::new(host.local_peer(), host.addresses())).await.unwrap();
+        let mut stream = guest.open(host.local_peer(), &[NAME]).await.unwrap();
+        stream.write_all(&7_u32.to_le_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut taken = inbound.next().await.unwrap().stream;
+        assert_eq!(said(&mut taken).await, 7);
+        near.push(taken);
+        far.push(stream);
+    }
+    let mut over = guests[0].open(host.local_peer(), &[NAME]).await.unwrap();
+    assert!(!matches!(over.read(&mut [0]).await, Ok(1..)));
+    assert_eq!(host.stats().refused_streams, 1);
+    // One that has ended makes room for another.
+    near.pop();
+    let mut stream = guests[0].open(host.local_peer(), &[NAME]).await.unwrap();
+    stream.write_all(&8_u32.to_le_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    assert_eq!(said(&mut inbound.next().await.unwrap().stream).await, 8);
+}
