@@ -26,6 +26,10 @@ const SMALL: f64 = 2048.0;
 /// it may have come by the rest meanwhile, or its answer may have been lost.
 const STRANGER_EVERY: u64 = 8;
 
+/// One want of so many is asked of any peer that can be asked, however slow it was thought to be: so
+/// one that had a bad start shows that it is better.
+const ANY_EVERY: u64 = 32;
+
 /// The most peers that are asked by broadcast for one CID.
 const BROADCAST: usize = 64;
 
@@ -154,7 +158,7 @@ impl Client {
     /// The peer that should be the first to deliver, of those that can be asked for the block.
     fn choose(&mut self, cid: &Cid) -> Choice {
         let candidates = self.candidates(cid);
-        let pick = self.random();
+        let (pick, any) = (self.random(), self.random().is_multiple_of(ANY_EVERY));
         let nearest = candidates.iter().filter_map(|id| self.peers.get(id));
         let Some(nearest) = nearest.map(|peer| peer.pace.latency()).min() else {
             return Choice::Nobody;
@@ -173,7 +177,8 @@ impl Client {
             // Equal ones are told apart by chance, so that not all go to the same.
             let tie = pick.rotate_left(i as u32 % 64).wrapping_mul(i as u64 | 1);
             let has = self.wants.get(cid).is_some_and(|want| want.haves.contains(&id));
-            let rank = (doubtful, !has, peer.expected(nearest, self.block_size), tie);
+            let expected = if any { 0.0 } else { peer.expected(nearest, self.block_size) };
+            let rank = (doubtful, !has, expected, tie);
             if best.is_none_or(|(best, _)| rank < best) {
                 best = Some((rank, id));
             }
