@@ -75,7 +75,8 @@ struct Peer {
     /// Blocks to be read, the most wanted first.
     ready: BTreeSet<(Reverse<i32>, u64, Cid)>,
     arrivals: u64,
-    presences: VecDeque<(Cid, bool)>,
+    /// Answers that wait to be sent: for each CID the last one.
+    presences: BTreeMap<Cid, bool>,
     outbox: VecDeque<Block>,
     /// Bytes that are being read, or read and not sent.
     bytes: u64,
@@ -299,8 +300,6 @@ impl Server {
         out: &mut Outputs,
     ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let count = peer.presences.len().min(MAX_MESSAGE_PRESENCES);
-        message.presences = peer.presences.drain(..count).collect();
         let (mut bytes, mut released) = (0, 0);
         while bytes < max
             && let Some(block) = peer.outbox.pop_front()
@@ -310,8 +309,15 @@ impl Server {
                 continue;
             }
             forget(peer, &mut self.wanted, id, block.cid());
+            // The block says it.
+            peer.presences.remove(block.cid());
             bytes += block.len();
             message.blocks.push(block);
+        }
+        while message.presences.len() < MAX_MESSAGE_PRESENCES
+            && let Some(presence) = peer.presences.pop_first()
+        {
+            message.presences.push(presence);
         }
         peer.bytes -= released;
         self.bytes -= released;
@@ -353,8 +359,8 @@ impl Peer {
     }
 
     fn say(&mut self, cid: Cid, have: bool) {
-        if self.presences.len() < MAX_PRESENCES {
-            self.presences.push_back((cid, have));
+        if self.presences.len() < MAX_PRESENCES || self.presences.contains_key(&cid) {
+            self.presences.insert(cid, have);
         }
     }
 

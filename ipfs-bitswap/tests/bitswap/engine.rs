@@ -49,7 +49,7 @@ pub(crate) fn found(engine: &mut Engine, size: Option<u64>) -> Vec<Output> {
     all
 }
 
-fn number(i: u64) -> Cid {
+pub(crate) fn number(i: u64) -> Cid {
     Cid::new_v1(codes::RAW, HashTable::standard().hash(codes::SHA2_256, &i.to_be_bytes()).unwrap())
 }
 

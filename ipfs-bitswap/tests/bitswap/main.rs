@@ -19,6 +19,7 @@ mod memory;
 mod numbers;
 mod place;
 mod policy;
+mod rules;
 mod simulation;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;

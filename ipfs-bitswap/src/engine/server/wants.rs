@@ -64,7 +64,12 @@ pub(super) fn forget(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, cid: &C
 }
 
 /// Remembers a want. Says whether one was dropped for it, or it was itself.
-pub(super) fn remember(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, entry: Entry) -> bool {
+pub(super) fn remember(
+    peer: &mut Peer,
+    wanted: &mut WantedBy,
+    id: PeerId,
+    mut entry: Entry,
+) -> bool {
     let cid = entry.cid;
     // It stands in the CID itself: whoever asks is not asking in earnest.
     if Block::inline(&cid).is_some() {
@@ -78,6 +83,14 @@ pub(super) fn remember(peer: &mut Peer, wanted: &mut WantedBy, id: PeerId, entry
             peer.say(cid, false);
         }
         return false;
+    }
+    if let Some(TheirWant { entry: known, .. }) = peer.wants.get(&cid) {
+        // As others have it when they gather a message: what is to be said is not taken back, and
+        // the priority is that of the want that came first.
+        entry.send_dont_have |= known.send_dont_have;
+        if known.want != entry.want {
+            entry.priority = known.priority;
+        }
     }
     forget(peer, wanted, id, &cid);
     let full = peer.wants.len() >= MAX_WANTS;
