@@ -260,7 +260,7 @@ impl Session for CombinedSession {
         self.0.parts.iter().for_each(|part| part.session.providers(peers));
     }
 
-    /// Blocks are those that this session gave; givers those of all exchanges.
+    /// Blocks are those that were given here; givers those of all exchanges.
     fn stats(&self) -> SessionStats {
         let mut stats = lock(&self.0.counts).clone();
         for part in &self.0.parts {

@@ -1,5 +1,8 @@
 //! Nodes that are bare engines, on a virtual clock, joined by links with delay, loss and a bandwidth.
 
+mod event;
+mod liars;
+
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
     time::{Duration, Instant},
@@ -7,14 +10,13 @@ use std::{
 
 use ipfs_bitswap::{
     engine::{Engine, Output, SessionId},
-    message::{Entry, Message, Received, Version, Want},
+    message::{Received, Version},
 };
-use ipfs_traits::{Block, Bytes, Cid, HashTable, PeerId, PeerInfo, codes, memory::peer_id, varint};
+use ipfs_traits::{Block, Bytes, Cid, HashTable, PeerId, codes, memory::peer_id, varint};
 
+use self::event::{Event, What};
+pub(crate) use self::liars::Lie;
 use crate::numbers::Numbers;
-
-/// Peers that one node floods at once: some 9 kB to each, twice a second, fill a link of 300 kB/s.
-const FLOODED: usize = 16;
 
 /// What a link does to what is sent over it.
 #[derive(Clone, Copy, Debug)]
@@ -51,19 +53,6 @@ pub(crate) fn blocks(seed: u64, count: usize, len: usize) -> Vec<Block> {
         .collect()
 }
 
-/// How a node betrays the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lie {
-    /// It says that it has everything, and gives nothing.
-    Have,
-    /// It says that it has everything, and gives other bytes.
-    Garbage,
-    /// It says nothing at all.
-    Silence,
-    /// As `Have`, and it sends wants, HAVEs and blocks that nobody asked for, twice a second.
-    Flood,
-}
-
 struct Node {
     engine: Engine,
     store: BTreeMap<Cid, Block>,
@@ -77,52 +66,6 @@ struct Node {
     lie: Option<Lie>,
     /// When it is to be woken, as far as it is scheduled.
     timer: Option<Instant>,
-}
-
-enum What {
-    Arrive {
-        to: PeerId,
-        from: PeerId,
-        bytes: Vec<u8>,
-    },
-    Sent {
-        from: PeerId,
-        to: PeerId,
-        bytes: usize,
-    },
-    Timer(PeerId),
-    Found {
-        to: PeerId,
-        session: SessionId,
-        peers: Vec<PeerInfo>,
-    },
-    Connected(PeerId, PeerId),
-    Flood(PeerId),
-    /// A node goes, or comes back.
-    Churn(PeerId),
-}
-
-struct Event {
-    at: Instant,
-    order: u64,
-    what: What,
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Event {}
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (other.at, other.order).cmp(&(self.at, self.order))
-    }
 }
 
 /// Nodes, the links between them, and a clock.
@@ -440,58 +383,6 @@ impl World {
         let wants = self.nodes[&to].engine.wantlist_of(&from).len();
         self.most_wants = self.most_wants.max(wants);
         self.pump(to);
-    }
-
-    /// Five who have the block, or had it before they went, and five who lie, in any order.
-    fn search(&mut self, to: PeerId, session: SessionId, cid: Cid) {
-        if !self.routing {
-            return;
-        }
-        let (mut true_ones, mut liars) = (Vec::new(), Vec::new());
-        for (id, node) in self.nodes.iter().filter(|(id, _)| **id != to) {
-            match node.lie {
-                Some(_) => liars.push(*id),
-                None if node.store.contains_key(&cid) => true_ones.push(*id),
-                None => {}
-            }
-        }
-        let mut some = |mut from: Vec<PeerId>| {
-            let mut picked = Vec::new();
-            while picked.len() < 5 && !from.is_empty() {
-                let at = self.numbers.below(from.len() as u64) as usize;
-                picked.push(PeerInfo::from(from.swap_remove(at)));
-            }
-            picked
-        };
-        let mut peers = some(liars);
-        peers.extend(some(true_ones));
-        let at = self.now + Duration::from_millis(500);
-        self.schedule(at, What::Found { to, session, peers });
-    }
-
-    /// Sends nonsense to some of those who are connected, as many as its link has room for.
-    fn flood(&mut self, id: PeerId) {
-        let cid = |number: u64| {
-            let hash = self.hashes.hash(codes::SHA2_256, &number.to_be_bytes()).unwrap();
-            Cid::new_v1(codes::RAW, hash)
-        };
-        let entry = |i| Entry { cid: cid(i), want: Want::Block, priority: 1, send_dont_have: true };
-        let from = self.order;
-        let message = Message {
-            entries: (from..from + 50).map(entry).collect(),
-            blocks: blocks(from, 4, 1000),
-            presences: (from..from + 50).map(|i| (cid(i), true)).collect(),
-            ..Message::default()
-        };
-        let bytes = message.encode(Version::V1_2, &self.hashes).unwrap().concat();
-        let mut peers: Vec<PeerId> = self.nodes[&id].engine.peers().copied().collect();
-        let from = self.numbers.below(peers.len() as u64) as usize;
-        peers.rotate_left(from);
-        for to in peers.into_iter().take(FLOODED) {
-            let at = self.now + self.delay(id, to);
-            self.schedule(at, What::Arrive { to, from: id, bytes: bytes.clone() });
-        }
-        self.schedule(self.now + Duration::from_millis(500), What::Flood(id));
     }
 }
 
