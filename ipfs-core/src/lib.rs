@@ -82,6 +82,7 @@ mod source;
 
 pub use ipfs_bitswap as bitswap;
 pub use ipfs_blockstore as blockstore;
+pub use ipfs_routing as routing;
 pub use ipfs_traits::*;
 pub use ipfs_unixfs as unixfs;
 pub use libp2p_identity as identity;

@@ -266,6 +266,7 @@ impl Driver {
                 info,
                 ..
             })) => {
+                self.registry.events.addresses(peer_id, info.listen_addrs);
                 let names = info.protocols.iter().map(|name| Protocol::new(name.as_ref()));
                 self.registry.events.protocols(peer_id, names.filter_map(Result::ok).collect());
             }

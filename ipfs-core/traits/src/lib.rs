@@ -16,6 +16,7 @@
 //! | [`Reference`], [`ReferenceSink`] | blocks whose bytes stay where they are |
 //! | [`Network`], [`Routing`] | who is there, and who has what |
 //! | [`HttpClient`], [`AddressFilter`] | asking servers, and which ones |
+//! | [`Resolver`] | asking the domain name system |
 //! | [`Runtime`], [`Task`] | the host's executor and clock |
 //! | [`Parts`], [`Recipe`] | building a plug from the half-built node |
 //! | [`memory`], [`VirtualRuntime`] | plugs for tests and examples |
@@ -53,6 +54,7 @@ mod null;
 mod parts;
 pub mod protobuf;
 mod reference;
+mod resolve;
 mod routing;
 mod runtime;
 mod source;
@@ -83,6 +85,7 @@ pub use self::{
     null::{NoNetwork, NoRouting, OfflineExchange},
     parts::{FnRecipe, Parts, Recipe, recipe},
     reference::{Origin, Reference, ReferenceSink},
+    resolve::{Records, Resolver},
     routing::Routing,
     runtime::{Runtime, RuntimeExt, Task},
     source::{BlockSource, Local},

@@ -26,6 +26,10 @@ pub const MAX_IDENTITY: usize = MAX_DIGEST;
 /// digest that other implementations make (128). A longer one is refused before it is parsed.
 pub const MAX_CID: usize = 4 * 10 + 128;
 
+/// Records of one name of the domain name system that are looked at. DNSLink allows one; zones have
+/// a few beside it, and an answer of a stranger's server may hold thousands.
+pub const MAX_RECORDS: usize = 100;
+
 /// Whether a store takes a block of `len` bytes. Every store asks it before it puts one.
 ///
 /// # Errors

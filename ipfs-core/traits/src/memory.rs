@@ -5,6 +5,7 @@ mod datastore;
 mod http;
 mod network;
 mod pipe;
+mod resolver;
 mod routing;
 
 pub use self::{
@@ -12,6 +13,7 @@ pub use self::{
     datastore::MemoryDatastore,
     http::MemoryHttp,
     network::{MemoryHub, MemoryNetwork},
+    resolver::MemoryResolver,
     routing::{MemoryRouting, RoutingTable},
 };
 use crate::{HashTable, Multihash, PeerId, codes};

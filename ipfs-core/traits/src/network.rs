@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 
 pub use self::{
-    events::{Event, EventHub, PeerState, Reachability, Snapshot},
+    events::{Event, EventHub, MAX_ADDRESS, MAX_ADDRESSES, PeerState, Reachability, Snapshot},
     stream::{Duplex, Inbound, Protocol, Stream},
 };
 use crate::{Multiaddr, PeerId, Result};

@@ -251,8 +251,10 @@ impl Network for MemoryNetwork {
         if peers.connections.insert(pair(local, other.id)) {
             self.node.events.connected(other.id);
             other.events.connected(local);
-            self.node.events.protocols(other.id, other.protocols());
-            other.events.protocols(local, self.node.protocols());
+            for (here, there) in [(&self.node, &other), (&other, &self.node)] {
+                here.events.addresses(there.id, vec![there.address.clone()]);
+                here.events.protocols(there.id, there.protocols());
+            }
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use futures_core::stream::{BoxStream, Stream};
 use futures_util::StreamExt;
 
 use super::Protocol;
-use crate::PeerId;
+use crate::{Multiaddr, PeerId};
 
 /// What happened to a peer, or to this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub enum Event {
     Connected(PeerId),
     /// The protocols that this peer says it speaks: all of them, in place of those told before.
     Protocols(PeerId, Arc<[Protocol]>),
+    /// Where this peer says it can be reached: all its addresses, in place of those told before. It
+    /// may say anything; told before its protocols, where both change at once.
+    Addresses(PeerId, Arc<[Multiaddr]>),
     /// The last connection to this peer is gone.
     Gone(PeerId),
     /// Whether others can reach this node has changed.
@@ -41,11 +44,14 @@ pub struct Snapshot {
 
 /// A connected peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerState {
     /// Who.
     pub peer: PeerId,
     /// The protocols that it says it speaks, once it has said so.
     pub protocols: Option<Arc<[Protocol]>>,
+    /// Where it says it can be reached; empty until it has said so.
+    pub addresses: Arc<[Multiaddr]>,
 }
 
 /// Whether others can reach this node.
@@ -87,10 +93,17 @@ pub struct EventHub(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    peers: BTreeMap<PeerId, Option<Arc<[Protocol]>>>,
+    peers: BTreeMap<PeerId, Known>,
     reachability: Reachability,
     readers: Vec<Weak<Mutex<Reader>>>,
     closed: bool,
+}
+
+/// What a connected peer has said.
+#[derive(Debug, Default)]
+struct Known {
+    protocols: Option<Arc<[Protocol]>>,
+    addresses: Arc<[Multiaddr]>,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +116,13 @@ struct Reader {
 
 /// Events that wait for one reader. Beyond it a snapshot says the same in less.
 const MAX_QUEUED: usize = 256;
+
+/// Addresses that are kept of a peer. Few machines have more; a peer that names thousands fills
+/// nobody's memory.
+pub const MAX_ADDRESSES: usize = 32;
+
+/// Bytes of an address that is kept: what a relayed one with certificate hashes needs, twice.
+pub const MAX_ADDRESS: usize = 512;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -118,7 +138,7 @@ impl EventHub {
     pub fn connected(&self, peer: PeerId) {
         let mut state = lock(&self.0);
         if let Entry::Vacant(entry) = state.peers.entry(peer) {
-            entry.insert(None);
+            entry.insert(Known::default());
             state.tell(&Event::Connected(peer));
         }
     }
@@ -130,10 +150,25 @@ impl EventHub {
         let protocols: Arc<[Protocol]> = protocols.into();
         let mut state = lock(&self.0);
         if let Some(known) = state.peers.get_mut(&peer)
-            && known.as_ref() != Some(&protocols)
+            && known.protocols.as_ref() != Some(&protocols)
         {
-            *known = Some(protocols.clone());
+            known.protocols = Some(protocols.clone());
             state.tell(&Event::Protocols(peer, protocols));
+        }
+    }
+
+    /// The peer said where it can be reached. Told when it differs from before and the peer is
+    /// connected; addresses beyond [`MAX_ADDRESSES`] or longer than [`MAX_ADDRESS`] are left out.
+    pub fn addresses(&self, peer: PeerId, mut addresses: Vec<Multiaddr>) {
+        addresses.retain(|address| address.len() <= MAX_ADDRESS);
+        addresses.truncate(MAX_ADDRESSES);
+        let addresses: Arc<[Multiaddr]> = addresses.into();
+        let mut state = lock(&self.0);
+        if let Some(known) = state.peers.get_mut(&peer)
+            && known.addresses != addresses
+        {
+            known.addresses = addresses.clone();
+            state.tell(&Event::Addresses(peer, addresses));
         }
     }
 
@@ -196,9 +231,10 @@ impl State {
 
     fn snapshot(&self) -> Snapshot {
         let peers = self.peers.iter();
-        let state = |(peer, protocols): (&PeerId, &Option<Arc<[Protocol]>>)| PeerState {
+        let state = |(peer, known): (&PeerId, &Known)| PeerState {
             peer: *peer,
-            protocols: protocols.clone(),
+            protocols: known.protocols.clone(),
+            addresses: known.addresses.clone(),
         };
         Snapshot { peers: peers.map(state).collect(), reachability: self.reachability }
     }
@@ -290,6 +326,9 @@ mod tests {
             hub.connected(peer);
             hub.protocols(peer, speaks("/a"));
             hub.protocols(peer, speaks("/a"));
+            let at: Multiaddr = "/memory/1".parse().unwrap();
+            hub.addresses(peer, vec![at.clone()]);
+            hub.addresses(peer, vec![at.clone()]);
             hub.reachability(Reachability::Public);
             hub.reachability(Reachability::Public);
             hub.close();
@@ -297,10 +336,25 @@ mod tests {
             let expected = [
                 Event::Connected(peer),
                 Event::Protocols(peer, speaks("/a").into()),
+                Event::Addresses(peer, vec![at].into()),
                 Event::Reachability(Reachability::Public),
             ];
             assert_eq!(told, expected);
         });
+    }
+
+    /// A peer names addresses without end: few of them are kept.
+    #[test]
+    fn addresses_are_bounded() {
+        let (hub, peer) = (EventHub::new(), memory::peer_id(1));
+        hub.connected(peer);
+        let long = format!("/dns4/{}/tcp/1", "a".repeat(MAX_ADDRESS)).parse().unwrap();
+        let mut many = vec![long];
+        many.extend((0..10_000).map(|n| format!("/memory/{n}").parse::<Multiaddr>().unwrap()));
+        hub.addresses(peer, many);
+        let kept = hub.snapshot().peers[0].addresses.clone();
+        assert_eq!(kept.len(), MAX_ADDRESSES);
+        assert!(kept.iter().all(|address| address.len() <= MAX_ADDRESS));
     }
 
     #[test]

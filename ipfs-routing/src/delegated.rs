@@ -1,0 +1,1 @@
+//! Asking other nodes for routing, over HTTP, and answering them.

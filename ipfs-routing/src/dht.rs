@@ -1,0 +1,1 @@
+//! The distributed hash table: Kademlia as libp2p has it.

@@ -1,0 +1,1 @@
+//! IPNS records: made, checked, and compared.

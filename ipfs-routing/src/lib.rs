@@ -1,0 +1,29 @@
+//! Finding peers, providers and names in IPFS, and being found.
+//!
+//! # Map
+//!
+//! | | |
+//! |---|---|
+//! | [`Position`] | where peers and keys stand in the space of Kademlia |
+//! | [`Validator`], [`Validators`] | which values a key may have, and which of two is better |
+//!
+//! # When not to use it
+//!
+//! To run a node: that is `ipfs-core`, which puts this together.
+
+pub mod combine;
+pub mod delegated;
+pub mod dht;
+pub mod dnslink;
+pub mod ipns;
+mod keyspace;
+pub mod names;
+pub mod provide;
+mod validate;
+
+pub use ipfs_traits::Routing;
+
+pub use self::{
+    keyspace::Position,
+    validate::{MAX_VALUE, PublicKeys, Validator, Validators},
+};

@@ -1,0 +1,1 @@
+//! What a node has, announced again and again while it has it.

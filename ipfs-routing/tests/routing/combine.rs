@@ -1,0 +1,1 @@
+//! Several routers as one.

@@ -1,0 +1,1 @@
+//! Names of the domain name system that lead to content.

@@ -1,0 +1,5 @@
+//! What other implementations made, and what they say of it.
+
+mod delegated;
+mod dht;
+mod ipns;
