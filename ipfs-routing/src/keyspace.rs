@@ -63,6 +63,12 @@ impl Position {
 }
 
 impl Distance {
+    /// As a share of the whole space.
+    pub(crate) fn share(&self) -> f64 {
+        let head = self.0.iter().take(8).fold(0_u64, |head, byte| head << 8 | u64::from(*byte));
+        head as f64 / 2f64.powi(64)
+    }
+
     pub(crate) fn leading_zeros(&self) -> u32 {
         match self.0.iter().position(|byte| *byte != 0) {
             Some(at) => at as u32 * 8 + self.0[at].leading_zeros(),
@@ -109,5 +115,7 @@ mod tests {
             bytes[bit as usize / 8] = 0x80 >> (bit % 8);
             assert_eq!(Position::new(bytes).common_prefix(&zero), bit);
         }
+        let half = Position::new([0x80; 32]).distance(&zero).share();
+        assert!((0.5..0.51).contains(&half), "{half}");
     }
 }

@@ -1,0 +1,3 @@
+use ipfs_traits::memory::peer_id;
+
+use super::*;
