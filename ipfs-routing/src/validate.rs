@@ -35,6 +35,11 @@ impl Validators {
         Self::default()
     }
 
+    /// What all nodes of IPFS believe: public keys under `/pk`.
+    pub fn standard() -> Self {
+        Self::new().with("pk", PublicKeys)
+    }
+
     /// Adds a namespace, without slashes; it takes the place of one with the same name.
     #[must_use]
     pub fn with(mut self, namespace: impl Into<String>, validator: impl Validator) -> Self {

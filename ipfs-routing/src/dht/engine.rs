@@ -12,7 +12,7 @@ mod find;
 mod upkeep;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -156,6 +156,11 @@ impl Engine {
     pub fn handle_addresses(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
         let addresses = self.config.scope.filter(addresses, MAX_PEER_ADDRESSES);
         self.known.insert(peer, addresses);
+    }
+
+    /// These peers are connected, and no others.
+    pub fn handle_connected(&mut self, peers: &BTreeSet<PeerId>) {
+        self.known.retain(|peer, _| peers.contains(peer));
     }
 
     /// A peer is no longer connected.

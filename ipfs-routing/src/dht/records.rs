@@ -3,7 +3,7 @@
 //! It stands in the node's datastore, and so survives restarts. What comes in is written behind, many
 //! records in one commit: whoever sent it has sent it to 20 peers, and sends it again.
 
-mod format;
+pub(super) mod format;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -55,8 +55,9 @@ const SHARE: usize = 64;
 /// Bytes of the multihash of a block: what go-libp2p-kad-dht allows.
 const MAX_BLOCK_KEY: usize = 80;
 
+/// Records of providers and values, in a datastore.
 #[derive(Debug)]
-pub(crate) struct Records {
+pub struct Records {
     datastore: Arc<dyn Datastore>,
     scope: Scope,
     limits: Limits,
@@ -96,7 +97,11 @@ impl State {
 
 impl Records {
     /// What was kept before, without what has ended since.
-    pub(crate) async fn open(
+    ///
+    /// # Errors
+    ///
+    /// What the datastore says.
+    pub async fn open(
         datastore: Arc<dyn Datastore>,
         scope: Scope,
         limits: Limits,
@@ -118,7 +123,7 @@ impl Records {
     ///
     /// [`Error::Limit`] when there is no room: beyond half, for what is others' to keep and for peers
     /// who have much already.
-    pub(crate) async fn add_provider(
+    pub async fn add_provider(
         &self,
         key: &[u8],
         provider: &PeerInfo,
@@ -143,8 +148,12 @@ impl Records {
         self.write(at, Some(format::provider(ends, &provider.addresses))).await
     }
 
-    /// Who has a block.
-    pub(crate) async fn providers(&self, key: &[u8], wall: SystemTime) -> Result<Vec<PeerInfo>> {
+    /// Who has a block, 512 peers at the most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a key that is no multihash; what the datastore says.
+    pub async fn providers(&self, key: &[u8], wall: SystemTime) -> Result<Vec<PeerInfo>> {
         if key.len() > MAX_BLOCK_KEY || Multihash::from_bytes(key).is_err() {
             return Err(Error::invalid("DHT record", "its key is no multihash"));
         }
@@ -168,7 +177,11 @@ impl Records {
     }
 
     /// The value under a key, if it is still valid.
-    pub(crate) async fn value(
+    ///
+    /// # Errors
+    ///
+    /// What the datastore says.
+    pub async fn value(
         &self,
         key: &[u8],
         validators: &Validators,
@@ -186,7 +199,7 @@ impl Records {
     ///
     /// What the namespace says of a value that is not valid; [`Error::Invalid`] for one that is no
     /// better than the one that is there; [`Error::Limit`] when there is no room.
-    pub(crate) async fn put_value(
+    pub async fn put_value(
         &self,
         key: &[u8],
         value: &Bytes,
@@ -216,7 +229,11 @@ impl Records {
     }
 
     /// Writes what waits to be written.
-    pub(crate) async fn flush(&self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// What the datastore says; it waits on.
+    pub async fn flush(&self) -> Result<()> {
         let _turn = self.committing.lock().await;
         let pending = self.state().pending.clone();
         if pending.is_empty() {
@@ -233,7 +250,11 @@ impl Records {
     }
 
     /// Deletes what has ended, and counts what is there.
-    pub(crate) async fn expire(&self, wall: SystemTime) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// What the datastore says.
+    pub async fn expire(&self, wall: SystemTime) -> Result<()> {
         self.flush().await?;
         let now = seconds(wall);
         let (mut counted, mut ended) = (State::default(), Vec::new());
@@ -261,7 +282,7 @@ impl Records {
     }
 
     /// How many records of providers and how many values there are.
-    pub(crate) fn len(&self) -> (usize, usize) {
+    pub fn counts(&self) -> (usize, usize) {
         let state = self.state();
         (state.providers, state.values)
     }
@@ -314,12 +335,7 @@ impl Records {
     }
 
     fn prefix(&self) -> Vec<u8> {
-        let scope = match self.scope {
-            Scope::Wan => "wan",
-            Scope::Lan => "lan",
-            Scope::Any => "any",
-        };
-        format!("dht/{scope}/").into_bytes()
+        format!("dht/{}/", self.scope.name()).into_bytes()
     }
 
     fn provider_key_prefix(&self, key: &[u8]) -> Vec<u8> {

@@ -39,6 +39,26 @@ impl Scope {
         }
     }
 
+    /// Whether a peer at these addresses belongs to it: in the wide network one that can be reached
+    /// without a relay, in a local one a peer that is there.
+    pub(crate) fn admits(self, addresses: &[Multiaddr]) -> bool {
+        let allowed = |address: &&Multiaddr| self.allows(address);
+        match self {
+            Self::Any => true,
+            Self::Wan => addresses.iter().filter(allowed).any(|address| !is_relayed(address)),
+            Self::Lan => addresses.iter().filter(allowed).any(|address| !Self::Wan.allows(address)),
+        }
+    }
+
+    /// Its name in what is stored.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Wan => "wan",
+            Self::Lan => "lan",
+            Self::Any => "any",
+        }
+    }
+
     /// The addresses that mean anything here, `most` of them.
     pub(crate) fn filter(self, addresses: &[Multiaddr], most: usize) -> Vec<Multiaddr> {
         addresses.iter().filter(|address| self.allows(address)).take(most).cloned().collect()
@@ -57,7 +77,7 @@ impl Scope {
 }
 
 /// Whether it leads over a relay: others are reached so only while it lasts.
-pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 

@@ -163,13 +163,12 @@ impl Table {
         self.buckets.get_mut(&bits)?.entries.iter_mut().find(|entry| entry.info.id == *peer)
     }
 
-    /// Whether too many of the peer's neighbours are here.
+    /// Whether too many of the peer's neighbours are here, or it does not belong here.
     fn is_crowded(&self, bits: u32, peer: &PeerInfo) -> bool {
-        let groups = self.scope.groups(&peer.addresses);
-        if groups.is_empty() {
-            return self.scope == Scope::Wan && peer.addresses.is_empty();
+        if !self.scope.admits(&peer.addresses) {
+            return true;
         }
-        groups.iter().any(|group| {
+        self.scope.groups(&peer.addresses).iter().any(|group| {
             let all = self.entries().filter(|entry| self.is_of(entry, group)).count();
             let bucket = self.buckets.get(&bits).into_iter().flat_map(|bucket| &bucket.entries);
             all >= MAX_OF_GROUP

@@ -1,3 +1,1 @@
-use ipfs_traits::memory::peer_id;
 
-use super::*;

@@ -47,7 +47,7 @@ pub(super) fn value_key(mut prefix: Vec<u8>, key: &[u8]) -> Vec<u8> {
 }
 
 /// The end, then each address after its length.
-pub(super) fn provider(ends: u64, addresses: &[Multiaddr]) -> Bytes {
+pub(crate) fn provider(ends: u64, addresses: &[Multiaddr]) -> Bytes {
     let mut out = ends.to_be_bytes().to_vec();
     for address in addresses {
         varint::write(address.len() as u64, &mut out);
@@ -56,7 +56,7 @@ pub(super) fn provider(ends: u64, addresses: &[Multiaddr]) -> Bytes {
     out.into()
 }
 
-pub(super) fn read_provider(stored: &[u8]) -> Option<(u64, Vec<Multiaddr>)> {
+pub(crate) fn read_provider(stored: &[u8]) -> Option<(u64, Vec<Multiaddr>)> {
     let (ends, mut rest) = read_end(stored)?;
     let mut addresses = Vec::new();
     while !rest.is_empty() {

@@ -53,12 +53,12 @@ fn what_is_kept_is_there_until_it_ends_also_after_a_restart() {
         records.add_provider(&block(1), &at(3), true, start()).await.unwrap();
         assert_eq!(records.providers(&block(1), start()).await.unwrap().len(), 2, "half flushed");
         records.flush().await.unwrap();
-        assert_eq!(records.len(), (2, 1));
+        assert_eq!(records.counts(), (2, 1));
         drop(records);
 
         let later = start() + Duration::from_secs(47 * 3600);
         let records = open(&datastore, Limits::default(), later).await;
-        assert_eq!(records.len(), (2, 1));
+        assert_eq!(records.counts(), (2, 1));
         assert_eq!(records.providers(&block(1), later).await.unwrap().len(), 2);
         assert!(records.providers(&block(2), later).await.unwrap().is_empty());
         let value = records.value(b"/x/1", &rules(), later).await.unwrap();
@@ -69,7 +69,7 @@ fn what_is_kept_is_there_until_it_ends_also_after_a_restart() {
         assert_eq!(records.providers(&block(1), end).await.unwrap(), [at(3)]);
         assert_eq!(records.value(b"/x/1", &rules(), end).await.unwrap(), None);
         records.expire(end).await.unwrap();
-        assert_eq!(records.len(), (1, 0));
+        assert_eq!(records.counts(), (1, 0));
         let left: Vec<_> = datastore.scan(b"dht/").collect().await;
         let left: usize = left.into_iter().map(|page| page.unwrap().len()).sum();
         assert_eq!(left, 1);
@@ -90,7 +90,7 @@ fn only_better_values_take_the_place_of_others() {
         assert!(matches!(put("a").await, Err(Error::Invalid { .. })));
         put("c").await.unwrap();
         let value = records.value(b"/x/1", &rules(), start()).await.unwrap();
-        assert_eq!((value, records.len()), (Some(Bytes::from("c")), (0, 1)));
+        assert_eq!((value, records.counts()), (Some(Bytes::from("c")), (0, 1)));
         let unknown = records.put_value(b"/y/1", &"a".into(), true, &rules(), start()).await;
         assert!(matches!(unknown, Err(Error::Unsupported(_))));
     });
@@ -105,7 +105,7 @@ fn nobody_fills_the_table_alone_and_the_near_have_room() {
         for number in 0..2000 {
             let _ = records.add_provider(&block(number), &at(1), true, start()).await;
         }
-        assert_eq!(records.len().0, 320, "one alone may fill half of it");
+        assert_eq!(records.counts().0, 320, "one alone may fill half of it");
         for number in 0..2000 {
             let far = records.add_provider(&block(number), &at(2), false, start()).await;
             assert!(matches!(far, Err(Error::Limit { .. })), "it is for others to keep");
@@ -115,17 +115,17 @@ fn nobody_fills_the_table_alone_and_the_near_have_room() {
                 let _ = records.add_provider(&block(number), &at(peer), true, start()).await;
             }
         }
-        assert_eq!(records.len().0, 320 + 2 * 640 / SHARE, "beyond half, each has its share");
+        assert_eq!(records.counts().0, 320 + 2 * 640 / SHARE, "beyond half, each has its share");
         for number in 0..10_000 {
             let _ = records.add_provider(&block(1), &at(number), true, start()).await;
         }
-        assert_eq!(records.len().0, 640);
+        assert_eq!(records.counts().0, 640);
         assert_eq!(records.providers(&block(1), start()).await.unwrap().len(), 303);
         for number in 0..10 {
             let key = format!("/x/{number}");
             let _ = records.put_value(key.as_bytes(), &"a".into(), true, &rules(), start()).await;
         }
-        assert_eq!(records.len().1, 4);
+        assert_eq!(records.counts().1, 4);
     });
 }
 
@@ -156,6 +156,6 @@ fn a_damaged_entry_is_passed_over_and_cleared_away() {
         assert!(records.providers(&block(1), start()).await.unwrap().is_empty());
         records.expire(start()).await.unwrap();
         // An entry whose addresses cannot be read ends by itself.
-        assert_eq!(records.len(), (1, 0));
+        assert_eq!(records.counts(), (1, 0));
     });
 }

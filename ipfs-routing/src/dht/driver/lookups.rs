@@ -1,0 +1,210 @@
+//! Lookups under way, and the streams of what they find.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures_channel::{mpsc, oneshot};
+use futures_core::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt, stream};
+use ipfs_traits::{Error, Multihash, PeerId, PeerInfo, Result};
+
+use super::{CLOSED, Shared, lock};
+use crate::dht::engine::{Event, Find, LookupId, Outcome};
+
+/// Lookups at once: many more than a node begins by itself, and some 20 MB of memory.
+const MAX_LOOKUPS: usize = 256;
+
+/// Peers whose addresses are looked for at once, of a lookup that found their names alone.
+const NAMELESS: usize = 4;
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    /// Never longer than what one lookup finds, which is bounded.
+    waiting: BTreeMap<LookupId, mpsc::UnboundedSender<Event>>,
+    ready: Vec<oneshot::Sender<()>>,
+    closed: bool,
+}
+
+impl Lookups {
+    pub(super) fn deliver(&mut self, id: LookupId, event: Event) {
+        let over = matches!(event, Event::Done(_));
+        if let Some(waiting) = self.waiting.get(&id) {
+            let _ = waiting.unbounded_send(event);
+        }
+        if over {
+            self.waiting.remove(&id);
+        }
+    }
+
+    pub(super) fn tell_ready(&mut self) {
+        for waiting in self.ready.drain(..) {
+            let _ = waiting.send(());
+        }
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.waiting.clear();
+        self.ready.clear();
+    }
+}
+
+/// A lookup, which ends when it is dropped.
+pub(super) struct Running {
+    shared: Arc<Shared>,
+    id: LookupId,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Running {
+    pub(super) fn start(shared: &Arc<Shared>, find: Find) -> Result<Self> {
+        let (found, events) = mpsc::unbounded();
+        let now = shared.runtime.now();
+        let id = {
+            let mut lookups = shared.lookups();
+            if lookups.closed {
+                return Err(CLOSED);
+            }
+            if lookups.waiting.len() >= MAX_LOOKUPS {
+                return Err(Error::limit("lookups at once", MAX_LOOKUPS, MAX_LOOKUPS + 1));
+            }
+            // Under the lock: what it finds at once finds who waits.
+            let id = lock(&shared.engine).start(find, now);
+            lookups.waiting.insert(id, found);
+            id
+        };
+        shared.deliver();
+        shared.with_engine(|_| ());
+        Ok(Self { shared: shared.clone(), id, events })
+    }
+
+    pub(super) async fn next(&mut self) -> Option<Event> {
+        self.events.next().await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.lookups().waiting.remove(&self.id);
+        lock(&self.shared.engine).cancel(self.id);
+    }
+}
+
+/// How a lookup ends, when nothing else of it matters.
+pub(super) async fn outcome(shared: &Arc<Shared>, find: Find) -> Result<Outcome> {
+    let mut running = Running::start(shared, find)?;
+    while let Some(event) = running.next().await {
+        if let Event::Done(outcome) = event {
+            return Ok(outcome);
+        }
+    }
+    Err(CLOSED)
+}
+
+/// Where a peer is.
+pub(super) async fn peer(shared: &Arc<Shared>, peer: PeerId) -> Result<PeerInfo> {
+    let known = lock(&shared.engine).addresses_of(&peer);
+    if let Some(known) = known.filter(|known| !known.is_empty()) {
+        return Ok(PeerInfo::new(peer, known));
+    }
+    let mut running = Running::start(shared, Find::Peer(peer))?;
+    while let Some(event) = running.next().await {
+        match event {
+            Event::Peer(found) => return Ok(found),
+            Event::Done(_) => return Err(Error::Unreachable(peer, None)),
+            _ => {}
+        }
+    }
+    Err(CLOSED)
+}
+
+/// Who has a block: those that this node keeps records of, then those that others tell of. One that
+/// is told of without addresses is looked for.
+pub(super) fn providers(
+    shared: Arc<Shared>,
+    key: Multihash,
+    want: usize,
+) -> BoxStream<'static, Result<PeerInfo>> {
+    if want == 0 {
+        return stream::empty().boxed();
+    }
+    let begin = async move {
+        let kept = match shared.records.providers(&key.to_bytes(), shared.runtime.wall()).await {
+            Ok(kept) => kept,
+            Err(error) => return stream::iter([Err(error)]).boxed(),
+        };
+        let local = shared.network.local_peer();
+        let kept: Vec<PeerInfo> =
+            kept.into_iter().filter(|peer| peer.id != local).take(want).collect();
+        let given: BTreeSet<PeerId> = kept.iter().map(|peer| peer.id).collect();
+        let kept = stream::iter(kept.into_iter().map(Ok));
+        if given.len() >= want {
+            return kept.boxed();
+        }
+        // Begun when the first are read.
+        let find = Find::Providers { key, wanted: want };
+        let more = stream::once(async move { told(shared, find, given) }).flatten();
+        kept.chain(more).take(want).boxed()
+    };
+    begin.flatten_stream().boxed()
+}
+
+fn told(
+    shared: Arc<Shared>,
+    find: Find,
+    given: BTreeSet<PeerId>,
+) -> BoxStream<'static, Result<PeerInfo>> {
+    let running = match Running::start(&shared, find) {
+        Ok(running) => running,
+        Err(error) => return stream::iter([Err(error)]).boxed(),
+    };
+    let found = stream::unfold(running, |mut running| async move {
+        match running.next().await {
+            Some(Event::Provider(peer)) => Some((Some(Ok(peer)), running)),
+            Some(Event::Done(_)) => None,
+            Some(_) => Some((None, running)),
+            // The end of a lookup is told; this is that of the DHT.
+            None if running.shared.lookups().closed => Some((Some(Err(CLOSED)), running)),
+            None => None,
+        }
+    });
+    found
+        .filter_map(async |found| found)
+        .filter(move |found| {
+            let new = found.as_ref().map_or(true, |peer| !given.contains(&peer.id));
+            async move { new }
+        })
+        .map(move |found| locate(shared.clone(), found))
+        .buffer_unordered(NAMELESS)
+        .boxed()
+}
+
+/// The addresses of a provider that was told of by its name alone.
+async fn locate(shared: Arc<Shared>, found: Result<PeerInfo>) -> Result<PeerInfo> {
+    match found {
+        Ok(found) if found.addresses.is_empty() => {
+            Ok(peer(&shared, found.id).await.unwrap_or(found))
+        }
+        found => found,
+    }
+}
+
+/// Waits until there is somebody in the routing table, or the DHT is closed.
+pub(super) async fn ready(shared: &Shared) {
+    let (ready, waiting) = oneshot::channel();
+    {
+        let mut lookups = shared.lookups();
+        if lookups.closed || lock(&shared.engine).stats().peers > 0 {
+            return;
+        }
+        lookups.ready.push(ready);
+    }
+    let _ = waiting.await;
+}
