@@ -171,8 +171,8 @@ impl Engine {
     /// A peer may serve the DHT: it says so, or did so before. It has a place in the table when it
     /// has answered.
     pub fn handle_candidate(&mut self, peer: PeerInfo) {
-        let peer = self.with_addresses(peer);
         if peer.id != self.peer && self.table.has_room(&peer.id) {
+            let peer = self.with_addresses(peer);
             self.upkeep.check(peer);
         }
     }

@@ -8,7 +8,7 @@
 //! followed any more, and neighbours in address space count as few.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -49,6 +49,10 @@ pub(crate) struct Lookup {
     target: Position,
     settings: Settings,
     candidates: BTreeMap<Distance, Candidate>,
+    /// Who was asked when, the first first; some have answered since.
+    waiting: VecDeque<(Instant, Distance)>,
+    /// How many are waited for, of each path.
+    in_flight: Vec<usize>,
     asked: usize,
 }
 
@@ -70,7 +74,7 @@ struct Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     New,
-    Asked(Instant),
+    Asked,
     /// It is not waited for.
     Slow,
     Answered,
@@ -80,9 +84,17 @@ enum State {
 impl Lookup {
     /// From these peers towards the target.
     pub(crate) fn new(target: Position, settings: Settings, from: Vec<PeerInfo>) -> Self {
-        let mut lookup = Self { target, settings, candidates: BTreeMap::new(), asked: 0 };
+        let paths = settings.paths.max(1);
+        let mut lookup = Self {
+            target,
+            settings,
+            candidates: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            in_flight: vec![0; paths],
+            asked: 0,
+        };
         for (number, peer) in from.into_iter().enumerate() {
-            lookup.hear(peer, None, 1, number % settings.paths.max(1));
+            lookup.hear(peer, None, 1, number % paths);
         }
         lookup
     }
@@ -101,19 +113,17 @@ impl Lookup {
         if self.asked >= self.most_asked() {
             return None;
         }
-        let at = (0..self.settings.paths.max(1)).find_map(|path| self.next_of(path))?;
+        let at = (0..self.in_flight.len()).find_map(|path| self.next_of(path))?;
         let candidate = self.candidates.get_mut(&at)?;
-        candidate.state = State::Asked(now);
+        candidate.state = State::Asked;
+        self.in_flight[candidate.path] += 1;
+        self.waiting.push_back((now, at));
         self.asked += 1;
         Some(candidate.info.clone())
     }
 
     fn next_of(&self, path: usize) -> Option<Distance> {
-        let parallel = (self.settings.parallel / self.settings.paths.max(1)).max(1);
-        let waiting = |candidate: &&Candidate| {
-            candidate.path == path && matches!(candidate.state, State::Asked(_))
-        };
-        if self.candidates.values().filter(waiting).count() >= parallel {
+        if self.in_flight[path] >= (self.settings.parallel / self.in_flight.len()).max(1) {
             return None;
         }
         let mut frontier = self.frontier(path);
@@ -130,7 +140,7 @@ impl Lookup {
             .filter(|(_, candidate)| match candidate.state {
                 State::Failed | State::Slow => false,
                 State::New => self.is_trusted(candidate),
-                State::Asked(_) | State::Answered => true,
+                State::Asked | State::Answered => true,
             })
             .filter(move |(_, candidate)| is_room(&mut groups, &candidate.groups))
             .take(self.settings.wanted)
@@ -157,6 +167,9 @@ impl Lookup {
             return;
         }
         let was_slow = candidate.state == State::Slow;
+        if candidate.state == State::Asked {
+            self.in_flight[candidate.path] -= 1;
+        }
         candidate.state = State::Answered;
         let (hop, path) = (candidate.hop, candidate.path);
         self.credit(at, |referrer| {
@@ -167,7 +180,11 @@ impl Lookup {
             self.hear(other, Some(at), hop + 1, path);
         }
         while self.candidates.len() > MAX_CANDIDATES {
-            self.candidates.pop_last();
+            if let Some((_, forgotten)) = self.candidates.pop_last()
+                && forgotten.state == State::Asked
+            {
+                self.in_flight[forgotten.path] -= 1;
+            }
         }
     }
 
@@ -176,7 +193,10 @@ impl Lookup {
         let at = self.at(peer);
         let Some(candidate) = self.candidates.get_mut(&at) else { return };
         match std::mem::replace(&mut candidate.state, State::Failed) {
-            State::Asked(_) => self.credit(at, |referrer| referrer.bad += 1),
+            State::Asked => {
+                self.in_flight[candidate.path] -= 1;
+                self.credit(at, |referrer| referrer.bad += 1);
+            }
             State::Answered => candidate.state = State::Answered,
             State::New | State::Slow | State::Failed => {}
         }
@@ -184,38 +204,32 @@ impl Lookup {
 
     /// Stops waiting for those who are slow.
     pub(crate) fn expire(&mut self, now: Instant) {
-        let patience = self.settings.patience;
-        let slow = |state| matches!(state, State::Asked(since) if now >= since + patience);
-        let slow: Vec<Distance> = self
-            .candidates
-            .iter()
-            .filter(|(_, candidate)| slow(candidate.state))
-            .map(|(at, _)| *at)
-            .collect();
-        for at in slow {
-            if let Some(candidate) = self.candidates.get_mut(&at) {
+        while let Some((since, at)) = self.waiting.front().copied()
+            && now >= since + self.settings.patience
+        {
+            self.waiting.pop_front();
+            if let Some(candidate) = self.candidates.get_mut(&at)
+                && candidate.state == State::Asked
+            {
                 candidate.state = State::Slow;
+                self.in_flight[candidate.path] -= 1;
+                self.credit(at, |referrer| referrer.bad += 1);
             }
-            self.credit(at, |referrer| referrer.bad += 1);
         }
     }
 
-    /// When the next one is slow, if somebody is waited for.
+    /// When it is to be seen who is slow, if somebody may be waited for.
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        let since = |candidate: &Candidate| match candidate.state {
-            State::Asked(since) => Some(since + self.settings.patience),
-            _ => None,
-        };
-        self.candidates.values().filter_map(since).min()
+        self.waiting.front().map(|(since, _)| *since + self.settings.patience)
     }
 
     /// Whether all is known: nobody is left to ask, and nobody is waited for who counts.
     pub(crate) fn is_done(&self) -> bool {
         let may_ask = self.asked < self.most_asked();
-        (0..self.settings.paths.max(1)).all(|path| {
+        (0..self.in_flight.len()).all(|path| {
             self.frontier(path).all(|(_, candidate)| match candidate.state {
                 State::New => !may_ask,
-                State::Asked(_) => false,
+                State::Asked => false,
                 _ => true,
             })
         })

@@ -39,6 +39,7 @@ pub(crate) struct Entry {
     pub(crate) position: Position,
     /// When it last answered.
     pub(crate) alive: Instant,
+    groups: Vec<Group>,
 }
 
 /// What became of a peer.
@@ -65,10 +66,12 @@ impl Table {
         self.buckets.values().flat_map(|bucket| &bucket.entries)
     }
 
-    /// The most bits that a peer of the table has in common with this node.
-    pub(crate) fn depth(&self) -> Option<u32> {
-        let full = |(bits, bucket): (&u32, &Bucket)| (!bucket.entries.is_empty()).then_some(*bits);
-        self.buckets.iter().filter_map(full).next_back()
+    /// The first bucket that is not full, by how many bits its peers have in common with this node.
+    pub(crate) fn first_with_room(&self) -> u32 {
+        let full = |bits: &u32| {
+            self.buckets.get(bits).is_some_and(|bucket| bucket.entries.len() >= self.size)
+        };
+        (0..256).find(|bits| !full(bits)).unwrap_or(256)
     }
 
     pub(crate) fn get(&self, peer: &PeerId) -> Option<&Entry> {
@@ -95,14 +98,16 @@ impl Table {
         if bits == 256 {
             return Inserted::Refused; // this node itself
         }
+        let groups = self.scope.groups(&peer.addresses);
         if let Some(entry) = self.find(bits, &peer.id) {
             entry.alive = entry.alive.max(now);
-            if !peer.addresses.is_empty() {
+            if !peer.addresses.is_empty() && peer.addresses != entry.info.addresses {
+                entry.groups = groups;
                 entry.info.addresses = peer.addresses;
             }
             return Inserted::Known;
         }
-        if self.is_crowded(bits, &peer) {
+        if !self.scope.admits(&peer.addresses) || self.is_crowded(bits, &groups) {
             return Inserted::Refused;
         }
         let size = self.size;
@@ -115,7 +120,7 @@ impl Table {
             }
             return Inserted::Full;
         }
-        bucket.entries.push(Entry { info: peer, position, alive: now });
+        bucket.entries.push(Entry { info: peer, position, alive: now, groups });
         Inserted::New
     }
 
@@ -163,21 +168,14 @@ impl Table {
         self.buckets.get_mut(&bits)?.entries.iter_mut().find(|entry| entry.info.id == *peer)
     }
 
-    /// Whether too many of the peer's neighbours are here, or it does not belong here.
-    fn is_crowded(&self, bits: u32, peer: &PeerInfo) -> bool {
-        if !self.scope.admits(&peer.addresses) {
-            return true;
-        }
-        self.scope.groups(&peer.addresses).iter().any(|group| {
-            let all = self.entries().filter(|entry| self.is_of(entry, group)).count();
+    /// Whether too many neighbours of these groups are here.
+    fn is_crowded(&self, bits: u32, groups: &[Group]) -> bool {
+        groups.iter().any(|group| {
+            let of_group = |entry: &&Entry| entry.groups.contains(group);
             let bucket = self.buckets.get(&bits).into_iter().flat_map(|bucket| &bucket.entries);
-            all >= MAX_OF_GROUP
-                || bucket.filter(|entry| self.is_of(entry, group)).count() >= MAX_OF_GROUP_IN_BUCKET
+            self.entries().filter(of_group).count() >= MAX_OF_GROUP
+                || bucket.filter(of_group).count() >= MAX_OF_GROUP_IN_BUCKET
         })
-    }
-
-    fn is_of(&self, entry: &Entry, group: &Group) -> bool {
-        self.scope.groups(&entry.info.addresses).contains(group)
     }
 }
 

@@ -1,1 +1,6 @@
-//! The distributed hash table: Kademlia as libp2p has it.
+//! The distributed hash table: by itself, in simulation, and over a network.
+
+mod driver;
+mod hostile;
+mod simulation;
+mod world;

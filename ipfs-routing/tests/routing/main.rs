@@ -6,6 +6,8 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+use ipfs_routing::Position;
+
 mod combine;
 mod delegated;
 mod dht;
@@ -18,5 +20,7 @@ mod names;
 #[path = "../../../ipfs-core/traits/tests/support/numbers.rs"]
 mod numbers;
 mod provide;
+#[path = "../../../ipfs-core/tests/core/seeds.rs"]
+mod seeds;
 #[path = "../../../ipfs-core/traits/tests/support/fixtures.rs"]
 mod support;

@@ -17,7 +17,7 @@ use crate::keyspace::Position;
 const MAX_WAITING: usize = 256;
 /// Peers that are asked at once.
 const MAX_CHECKS: usize = 16;
-/// Buckets that are looked into: each one is half as likely to have anybody as the one before.
+/// Buckets that are looked into: as many as a network of a million has full ones.
 const MAX_BUCKETS: u32 = 15;
 /// With fewer peers than this the table is filled more often.
 const FEW: usize = 10;
@@ -94,12 +94,11 @@ impl Upkeep {
         for peer in table.silent(config.refresh, now, MAX_WAITING) {
             self.check(peer);
         }
-        let Some(depth) = table.depth() else { return Vec::new() };
-        if !self.own.is_empty() {
-            return Vec::new(); // the last round is not over yet
+        if table.len() == 0 || !self.own.is_empty() {
+            return Vec::new(); // nobody to ask, or the last round is not over yet
         }
-        // One beyond the deepest: there may be somebody there who is not known yet.
-        let buckets = 0..=(depth + 1).min(MAX_BUCKETS);
+        // Whoever belongs into the buckets behind one that is not full is among the nearest.
+        let buckets = 0..=table.first_with_room().min(MAX_BUCKETS);
         let mut targets = vec![self.peer.to_bytes().into()];
         targets.extend(buckets.map(|bits| self.near_this(bits)));
         targets
