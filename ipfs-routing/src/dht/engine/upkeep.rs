@@ -23,8 +23,8 @@ const MAX_BUCKETS: u32 = 15;
 const FEW: usize = 10;
 /// How often, then.
 const OFTEN: Duration = Duration::from_secs(60);
-/// Lookups whose distances tell how large the network is.
-const MEASURES: usize = 32;
+/// Lookups whose distances tell how large the network is: the last ones, as it changes.
+const MEASURES: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Upkeep {
