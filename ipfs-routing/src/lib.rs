@@ -4,6 +4,7 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`ipns`] | names that are keys, and their signed records |
 //! | [`Position`] | where peers and keys stand in the space of Kademlia |
 //! | [`Validator`], [`Validators`] | which values a key may have, and which of two is better |
 //!
