@@ -4,6 +4,8 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`names`] | publishing, resolving and keeping alive what names lead to |
+//! | [`dnslink`] | domains that lead to content paths |
 //! | [`ipns`] | names that are keys, and their signed records |
 //! | [`Position`] | where peers and keys stand in the space of Kademlia |
 //! | [`Validator`], [`Validators`] | which values a key may have, and which of two is better |
@@ -25,6 +27,8 @@ mod validate;
 pub use ipfs_traits::Routing;
 
 pub use self::{
+    ipns::Ipns,
     keyspace::Position,
+    names::Names,
     validate::{MAX_VALUE, PublicKeys, Validator, Validators},
 };

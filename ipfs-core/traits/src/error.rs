@@ -110,6 +110,10 @@ pub enum Error {
         within: Box<Cid>,
     },
 
+    /// A name leads nowhere: nobody who was asked has a record of it.
+    #[error("nothing is known of the name {0:?}")]
+    Unresolved(String),
+
     /// Something of this name is there already.
     #[error("{0} exists already")]
     Exists(String),

@@ -147,7 +147,7 @@ impl Record {
     }
 
     /// What the name leads to: a path, as a rule, but nothing keeps a key from signing anything.
-    pub const fn value(&self) -> &Bytes {
+    pub fn value(&self) -> &[u8] {
         &self.value
     }
 

@@ -93,7 +93,7 @@ fn what_is_signed_is_read_and_verified_for_each_type_of_key() {
         let again = Record::parse(record.as_bytes().clone()).unwrap();
         assert_eq!(again, record);
         again.verify(&name(key), now()).unwrap();
-        let found = (again.value().as_ref(), again.sequence(), again.validity(), again.ttl());
+        let found = (again.value(), again.sequence(), again.validity(), again.ttl());
         assert_eq!(found, (&b"/ipfs/bafkqaaa"[..], 7, now() + HOUR, 2 * HOUR));
         let inline = name(key).public_key();
         assert_eq!(again.public_key().or(inline), Some(key.public()));
@@ -294,7 +294,7 @@ fn same_or_refused(record: &Record, bytes: Vec<u8>, name: &Name) {
     let Ok(other) = Record::parse(bytes) else { return };
     if other.verify(name, now()).is_ok() {
         let fields = |record: &Record| {
-            (record.value().clone(), record.sequence(), record.validity(), record.ttl())
+            (record.value().to_vec(), record.sequence(), record.validity(), record.ttl())
         };
         assert_eq!(fields(&other), fields(record));
     }
