@@ -225,6 +225,9 @@ mod tests {
         assert!(reason(&with("A", &[0x00])).contains("order"));
         assert!(reason(&with("_field of others", &[0x9f, 0xff])).contains("definite"));
         assert!(reason(&with("_field of others", &[0x18, 0x17])).contains("longer"));
+        let mut other_kind = good.clone();
+        *other_kind.last_mut().unwrap() = 1;
+        assert!(reason(&other_kind).contains("end of life"));
         let deep = [&[0x81; 5000][..], &[0x00]].concat();
         assert!(reason(&with("_field of others", &deep)).contains("deep"));
         // A list that claims to be endless ends where the bytes do.
