@@ -262,8 +262,7 @@ impl Steps {
     }
 
     fn go_on(&self, answer: Answer) -> Result<Beyond> {
-        let path = join(&answer.path, &self.rest)?;
-        let resolutions = self.walk.follow(&path, self.depth)?;
+        let resolutions = self.walk.follow(&join(&answer.path, &self.rest), self.depth)?;
         Ok(Beyond { answer, resolutions })
     }
 

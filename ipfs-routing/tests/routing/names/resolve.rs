@@ -123,6 +123,14 @@ fn a_better_record_ends_where_the_worse_one_led() {
     node.router.gives_records(&name(&key), [(1, &worse), (5, &better)]);
     node.router.gives_records(&name(&slow), [(20, &node.sign(&slow, "/ipfs/bafkqaaa/worse", 1))]);
     assert_eq!(paths(&node, name(&key)), [(5, "/ipfs/bafkqaaa/better".to_owned())]);
+    // Also when the better one leads to no path at all.
+    let until = node.runtime.wall() + HOUR;
+    let wrong = Record::sign(&key, "nonsense", 2, until, MINUTE, true).unwrap();
+    let other = Node::new(&node.runtime);
+    other.router.gives_records(&name(&key), [(1, &worse), (5, &wrong)]);
+    other.router.gives_records(&name(&slow), [(20, &node.sign(&slow, "/ipfs/bafkqaaa/worse", 1))]);
+    let all = answers(&other, name(&key));
+    assert!(matches!(all[..], [(5, Err(Error::Malformed { .. }))]), "{all:?}");
     // And one that leads nowhere does not leave the answer to the one before it.
     let [one, two] =
         [node.sign(&key, "/ipfs/bafkqaaa", 1), node.sign(&key, "/ipns/absent.example", 2)];
