@@ -6,7 +6,7 @@ use super::*;
 
 /// A datastore that takes its time, so that those who use it at once come between one another.
 #[derive(Debug)]
-struct Slow {
+pub(super) struct Slow {
     runtime: VirtualRuntime,
     store: Arc<MemoryDatastore>,
     /// Whether what is expected is never so.
@@ -35,11 +35,11 @@ impl Datastore for Slow {
     }
 }
 
-fn slow(node: &Node, refuses: bool) -> (Names, Arc<Slow>) {
+pub(super) fn slow(node: &Node, refuses: bool, options: Options) -> (Names, Arc<Slow>) {
     let (runtime, store) = (node.runtime.clone(), node.store.clone());
     let store = Arc::new(Slow { runtime, store, refuses, commits: AtomicUsize::new(0) });
     let (runtime, router) = (Arc::new(node.runtime.clone()), Arc::new(node.router.clone()));
-    (Names::new(runtime, router, store.clone(), None, Options::default()), store)
+    (Names::new(runtime, router, store.clone(), None, options), store)
 }
 
 fn with_sequence(sequence: u64) -> PublishOptions {
@@ -164,7 +164,7 @@ fn a_record_is_kept_before_it_is_out_and_when_the_router_fails() {
 #[test]
 fn of_those_who_publish_at_once_each_has_a_sequence_of_its_own() {
     let (node, key) = (Node::new(&VirtualRuntime::new()), new_key());
-    let (names, _) = slow(&node, false);
+    let (names, _) = slow(&node, false, Options::default());
     let values: Vec<String> = (0..20).map(|i| format!("/ipfs/bafkqaaa/{i}")).collect();
     let all = values.iter().map(|value| names.publish(&key, value, PublishOptions::default()));
     let mut records: Vec<Record> =
@@ -178,7 +178,7 @@ fn of_those_who_publish_at_once_each_has_a_sequence_of_its_own() {
 #[test]
 fn those_who_publish_the_same_at_once_all_succeed() {
     let (node, key) = (Node::new(&VirtualRuntime::new()), new_key());
-    let (names, _) = slow(&node, false);
+    let (names, _) = slow(&node, false, Options::default());
     let all = (0..5).map(|_| names.publish(&key, "/ipfs/bafkqaaa", PublishOptions::default()));
     for published in run(&node.runtime, join_all(all)) {
         assert_eq!(published.unwrap().record.sequence(), 0);
@@ -193,7 +193,7 @@ fn those_who_publish_the_same_at_once_all_succeed() {
 #[test]
 fn one_who_never_gets_through_gives_up() {
     let (node, key) = (Node::new(&VirtualRuntime::new()), new_key());
-    let (names, store) = slow(&node, true);
+    let (names, store) = slow(&node, true, Options::default());
     let published = names.publish(&key, "/ipfs/bafkqaaa", offline());
     assert!(matches!(run(&node.runtime, published), Err(Error::InUse(_))));
     assert_eq!(store.commits.load(Ordering::Relaxed), 64);

@@ -182,14 +182,13 @@ fn what_is_published_meanwhile_is_not_undone() {
     let mut options = Options::default();
     options.republish = SECOND;
     options.republish_first = SECOND;
-    let (runtime, router) = (Arc::new(node.runtime.clone()), Arc::new(node.router.clone()));
-    let names = Names::new(runtime, router, node.store.clone(), None, options);
+    let (names, _) = super::publish::slow(&node, false, options);
     let _republisher = names.republish(signers(&[&key]));
     for i in 1..50 {
         let value = format!("/ipfs/bafkqaaa/{i}");
         let record = node.publish(&key, &value).unwrap();
         assert_eq!(record.sequence(), i);
-        wait(&node, SECOND * (i as u32 % 3));
+        wait(&node, SECOND * (i as u32 % 5));
         assert_eq!(node.stored(&key).unwrap().value(), value.as_bytes());
     }
 }
