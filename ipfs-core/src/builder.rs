@@ -13,7 +13,7 @@ use ipfs_traits::{
 use libp2p_identity::Keypair;
 
 use crate::{
-    Node,
+    FolderKeystore, Key, Keystore, MemoryKeystore, Node,
     codec::standard_codecs,
     data_dir::DataDir,
     guarded::Guarded,
@@ -38,7 +38,8 @@ use crate::{
 pub struct Builder {
     runtime: Option<Arc<dyn Runtime>>,
     data_dir: Option<PathBuf>,
-    identity: Option<Keypair>,
+    identity: Option<Key>,
+    keystore: Option<Arc<dyn Keystore>>,
     hashes: Result<HashTable>,
     codecs: CodecTable,
     store: Option<Box<dyn Recipe<dyn Blockstore>>>,
@@ -59,6 +60,7 @@ impl Builder {
             runtime: None,
             data_dir: None,
             identity: None,
+            keystore: None,
             hashes: Ok(HashTable::standard()),
             codecs: standard_codecs(),
             store: None,
@@ -88,9 +90,17 @@ impl Builder {
         self
     }
 
-    /// Who the node is. The default is the key in the data directory, or a new ed25519 key.
-    pub fn identity(mut self, identity: Keypair) -> Self {
-        self.identity = Some(identity);
+    /// Who the node is: a [`Key`], or a [`Keypair`]. The default is the key in the data directory, or
+    /// a new ed25519 key.
+    pub fn identity(mut self, identity: impl Into<Key>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// Keeps the keys of [`Node::keys`] in this store. The default is a [`FolderKeystore`] in the
+    /// data directory, or memory.
+    pub fn keystore(mut self, store: impl Keystore) -> Self {
+        self.keystore = Some(Arc::new(store));
         self
     }
 
@@ -247,10 +257,10 @@ impl Builder {
             None => None,
         };
         let given = dir.as_ref().map(|dir| dir.identity.clone()).or(self.identity.take());
-        let identity = given.unwrap_or_else(Keypair::generate_ed25519);
-        let name = identity.public().to_peer_id();
+        let identity = given.unwrap_or_else(|| Keypair::generate_ed25519().into());
         let codecs = Arc::new(std::mem::take(&mut self.codecs));
-        let mut parts = Parts::new(runtime.clone(), self.hashes.clone()?, codecs, name);
+        let mut parts =
+            Parts::new(runtime.clone(), self.hashes.clone()?, codecs, identity.peer_id());
         if let Some(dir) = &dir {
             parts.set_data_dir(&dir.path);
         }
@@ -258,8 +268,10 @@ impl Builder {
         let store = self.build_store(&parts, dir.as_ref()).await?;
         let store = Guarded::new(store, runtime, holds.clone());
         parts.set_store(Arc::new(store.clone()));
-        let mut built = Built { store, holds, lock: None, bitswap: None, parts };
-        let result = self.build_rest(&mut built, dir.as_ref(), identity).await;
+        let keystore: Arc<dyn Keystore> = Arc::new(MemoryKeystore::new());
+        let mut built =
+            Built { store, holds, lock: None, bitswap: None, identity, keystore, parts };
+        let result = self.build_rest(&mut built, dir.as_ref()).await;
         built.lock = dir.map(|dir| dir.lock);
         match result {
             Ok(exchange) => built.node(exchange),
@@ -309,9 +321,14 @@ impl Builder {
         &mut self,
         built: &mut Built,
         dir: Option<&DataDir>,
-        identity: Keypair,
     ) -> Result<Arc<dyn Exchange>> {
         let parts = &mut built.parts;
+        if let Some(store) = self.keystore.take() {
+            built.keystore = store;
+        } else if let Some(dir) = dir {
+            let store = FolderKeystore::open(dir.keystore(), parts.runtime().clone());
+            built.keystore = Arc::new(store.await?);
+        }
         let datastore: Arc<dyn Datastore> = match (self.datastore.take(), dir) {
             (Some(recipe), _) => recipe.build(parts).await?,
             (None, Some(dir)) => {
@@ -323,7 +340,7 @@ impl Builder {
         let network = match self.network.take() {
             Some(recipe) => recipe.build(parts).await?,
             None if self.offline => Arc::new(NoNetwork::new(parts.peer())),
-            None => self.host(parts, identity).await?,
+            None => self.host(parts, built.identity.pair().clone()).await?,
         };
         parts.set_network(network);
         let routing = match self.routing.take() {
@@ -373,17 +390,23 @@ struct Built {
     holds: Holds,
     lock: Option<ipfs_blockstore::files::Lock>,
     bitswap: Option<Bitswap>,
+    identity: Key,
+    keystore: Arc<dyn Keystore>,
     parts: Parts,
 }
 
 impl Built {
     fn node(self, exchange: Arc<dyn Exchange>) -> Result<Node> {
         let parts = self.parts;
+        // A network of one's own keeps its key to itself.
+        let identity = Some(self.identity).filter(|key| key.peer_id() == parts.peer());
         Ok(Node::new(Inner {
             runtime: parts.runtime().clone(),
             hashes: parts.hashes().clone(),
             codecs: parts.codecs().clone(),
             data_dir: parts.data_dir().cloned(),
+            identity,
+            keystore: self.keystore,
             store: self.store,
             datastore: parts.datastore()?.clone(),
             network: parts.network()?.clone(),

@@ -9,6 +9,9 @@ use std::{
 use ipfs_blockstore::files::{Disk, Files, Lock};
 use ipfs_traits::{Error, Result};
 use libp2p_identity::Keypair;
+use zeroize::Zeroizing;
+
+use crate::Key;
 
 /// The newest version that is known here.
 const VERSION: u64 = 1;
@@ -18,6 +21,7 @@ const IDENTITY_FILE: &str = "identity";
 const LOCK_FILE: &str = "lock";
 const BLOCKS: &str = "blocks";
 const STATE: &str = "state.redb";
+const KEYSTORE: &str = "keystore";
 
 /// What a file is written as, before it is given its name.
 const PARTIAL: &str = ".partial";
@@ -32,7 +36,7 @@ const MAX_FILE: u64 = 4096;
 #[derive(Debug)]
 pub(crate) struct DataDir {
     pub(crate) path: PathBuf,
-    pub(crate) identity: Keypair,
+    pub(crate) identity: Key,
     pub(crate) lock: Lock,
 }
 
@@ -40,7 +44,7 @@ impl DataDir {
     /// Opens a folder, or makes it. Blocks.
     ///
     /// With `identity`, a new folder gets it, and one that has another is refused.
-    pub(crate) fn open(path: PathBuf, identity: Option<Keypair>) -> Result<Self> {
+    pub(crate) fn open(path: PathBuf, identity: Option<Key>) -> Result<Self> {
         let disk = Disk::open(&path).map_err(failed("open", &path))?;
         let version = read(&path.join(VERSION_FILE))?;
         if version.is_none() && !is_ours_to_make(&path).map_err(failed("list", &path))? {
@@ -74,6 +78,32 @@ impl DataDir {
     pub(crate) fn state(&self) -> PathBuf {
         self.path.join(STATE)
     }
+
+    pub(crate) fn keystore(&self) -> PathBuf {
+        self.path.join(KEYSTORE)
+    }
+}
+
+/// The key that the node of a folder has when it is started next. Blocks.
+pub(crate) fn identity(path: &Path) -> Result<Key> {
+    kept_identity(path)?.ok_or_else(|| Error::malformed("identity", GONE))
+}
+
+/// Gives the node of a folder another key, from its next start on. Blocks.
+pub(crate) fn set_identity(path: &Path, key: &Key) -> Result<()> {
+    write(&path.join(IDENTITY_FILE), &Zeroizing::new(key.to_protobuf()?))?;
+    let disk = Disk::open(path).map_err(failed("open", path))?;
+    disk.sync_dir(path).map_err(failed("sync", path))
+}
+
+const GONE: &str = "the file is gone";
+
+fn kept_identity(path: &Path) -> Result<Option<Key>> {
+    let Some(kept) = read(&path.join(IDENTITY_FILE))? else { return Ok(None) };
+    match Key::from_protobuf(&Zeroizing::new(kept)) {
+        Err(Error::Malformed { .. }) => Err(Error::malformed("identity", "the file holds no key")),
+        kept => kept.map(Some),
+    }
 }
 
 /// Whether a folder without a version holds nothing but what is made before the version is.
@@ -103,27 +133,21 @@ fn check_version(content: &[u8]) -> Result<()> {
     }
 }
 
-fn identity_of(path: &Path, given: Option<Keypair>, made: bool) -> Result<Keypair> {
-    let file = path.join(IDENTITY_FILE);
-    match (read(&file)?, given) {
+fn identity_of(path: &Path, given: Option<Key>, made: bool) -> Result<Key> {
+    match (kept_identity(path)?, given) {
         (Some(kept), given) => {
-            let kept = Keypair::from_protobuf_encoding(&kept)
-                .map_err(|_| Error::malformed("identity", "the file holds no key"))?;
             if given.is_some_and(|given| given.public() != kept.public()) {
-                let peer = kept.public().to_peer_id();
+                let peer = kept.peer_id();
                 let reason = format!("the data directory is that of {peer}");
                 return Err(Error::invalid("identity", reason));
             }
             Ok(kept)
         }
         // A node does not change its name without being told.
-        (None, None) if made => Err(Error::malformed("identity", "the file is gone")),
+        (None, None) if made => Err(Error::malformed("identity", GONE)),
         (None, given) => {
-            let identity = given.unwrap_or_else(Keypair::generate_ed25519);
-            let bytes = identity.to_protobuf_encoding().map_err(|_| {
-                Error::invalid("identity", "a key of this kind cannot be written down")
-            })?;
-            write(&file, &bytes)?;
+            let identity = given.unwrap_or_else(|| Keypair::generate_ed25519().into());
+            write(&path.join(IDENTITY_FILE), &Zeroizing::new(identity.to_protobuf()?))?;
             Ok(identity)
         }
     }
@@ -193,7 +217,7 @@ mod tests {
         let name = first.identity.public();
         drop(first);
         assert_eq!(open(&path).unwrap().identity.public(), name);
-        let other = DataDir::open(path.clone(), Some(Keypair::generate_ed25519()));
+        let other = DataDir::open(path.clone(), Some(Keypair::generate_ed25519().into()));
         assert!(matches!(other, Err(Error::Invalid { what: "identity", .. })));
         fs::remove_file(path.join(IDENTITY_FILE)).unwrap();
         assert!(matches!(open(&path), Err(Error::Malformed { what: "identity", .. })));

@@ -37,6 +37,7 @@
 //! | [`Node::source`] → [`NodeSource`] | many blocks that belong together, from here or fetched |
 //! | [`Node::fetch`] → [`Fetch`] | a path, a file, a range or a whole DAG brought here, watched |
 //! | [`Hold`] | what must not be deleted yet |
+//! | [`Node::keys`] → [`Keys`] | keys: the node's own, and those that names are published with |
 //! | [`Path`], [`IntoPath`], [`IntoPeer`] | what calls take |
 //! | `http_client` | the client of HTTP by reqwest (feature `reqwest`) |
 //! | [`standard_codecs`], [`Json`], [`Cbor`], [`Raw`] | codecs |
@@ -73,6 +74,7 @@ mod guarded;
 mod hold;
 #[cfg(feature = "reqwest")]
 pub mod http_client;
+mod keys;
 mod mfs;
 #[cfg(feature = "libp2p")]
 pub mod network;
@@ -98,6 +100,9 @@ pub use self::{
     fetch::{Fetch, FetchProgress, Fetched, Fetching},
     files::{Added, Adding, Patched, UnixFs},
     hold::Hold,
+    keys::{
+        FolderKeystore, Key, KeyInfo, Keys, Keystore, MAX_KEY_NAME, MemoryKeystore, check_name,
+    },
     node::Node,
     path::{IntoPath, Namespace, Path},
     source::NodeSource,

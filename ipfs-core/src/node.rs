@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, lock::Mutex};
+use futures_util::{
+    StreamExt,
+    lock::{Mutex, MutexGuard},
+};
 use ipfs_bitswap::Bitswap;
 use ipfs_blockstore::files::Lock;
 use ipfs_traits::{
@@ -20,8 +23,8 @@ use ipfs_traits::{
 use ipfs_unixfs::mfs::WeakMfs;
 
 use crate::{
-    Blocks, Builder, Dag, Hold, IntoPeer, NodeSource, UnixFs, addresses, guarded::Guarded,
-    hold::Holds,
+    Blocks, Builder, Dag, Hold, IntoPeer, Key, Keys, Keystore, NodeSource, UnixFs, addresses,
+    guarded::Guarded, hold::Holds,
 };
 
 /// An IPFS node, inside the application's own runtime. A handle: clones are the same node.
@@ -40,6 +43,9 @@ pub(crate) struct Inner {
     pub(crate) hashes: HashTable,
     pub(crate) codecs: Arc<CodecTable>,
     pub(crate) data_dir: Option<PathBuf>,
+    /// The key of the node, unless its network keeps it to itself.
+    pub(crate) identity: Option<Key>,
+    pub(crate) keystore: Arc<dyn Keystore>,
     pub(crate) store: Guarded,
     pub(crate) datastore: Arc<dyn Datastore>,
     pub(crate) network: Arc<dyn Network>,
@@ -83,6 +89,11 @@ impl Node {
     /// Values of the data model, and the links between blocks.
     pub fn dag(&self) -> Dag {
         Dag::new(self.clone())
+    }
+
+    /// Keys: the node's own, and those that names are published with.
+    pub fn keys(&self) -> Keys {
+        Keys::new(self.clone())
     }
 
     /// Blocks that belong together, under `root`: from here, or fetched and stored in one session.
@@ -256,6 +267,27 @@ impl Node {
 
     pub(crate) fn open_mfs(&self) -> sync::MutexGuard<'_, WeakMfs> {
         self.inner.mfs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node is not closed as long as this lives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub(crate) async fn stay_open(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.inner.state.lock().await;
+        match &*state {
+            State::Open(_) => Ok(state),
+            State::Closed(_) => Err(Error::Closed("the node")),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Key> {
+        self.inner.identity.as_ref()
+    }
+
+    pub(crate) fn keystore(&self) -> &dyn Keystore {
+        &*self.inner.keystore
     }
 
     pub(crate) fn guarded(&self) -> &Guarded {

@@ -1,5 +1,7 @@
 //! Codecs against the tables of the specifications and of other implementations.
 
+mod keys;
+
 use std::collections::BTreeMap;
 
 use ipfs_core::{

@@ -9,6 +9,7 @@ mod exchange;
 mod fetch;
 #[cfg(unix)]
 mod import;
+mod keys;
 #[cfg(unix)]
 mod mfs;
 #[cfg(unix)]

@@ -18,6 +18,7 @@ mod hostile;
 #[cfg(feature = "reqwest")]
 mod http;
 mod import;
+mod keys;
 mod kubo;
 mod large;
 mod network;
