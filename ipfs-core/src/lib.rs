@@ -40,6 +40,7 @@
 //! | [`Node::keys`] → [`Keys`] | keys: the node's own, and those that names are published with |
 //! | [`Path`], [`IntoPath`], [`IntoPeer`] | what calls take |
 //! | `http_client` | the client of HTTP by reqwest (feature `reqwest`) |
+//! | `dns` | the resolver of names by hickory (feature `dns`) |
 //! | [`standard_codecs`], [`Json`], [`Cbor`], [`Raw`] | codecs |
 //! | [`bitswap`], [`blockstore`], [`unixfs`] | the parts, to be used alone or with other settings |
 //! | the rest | `ipfs-traits`: what a plug of one's own is written against |
@@ -55,6 +56,7 @@
 //!
 //! `tokio` (default): the runtime is found, if it is tokio. `libp2p` (default): connections over TCP
 //! and QUIC; without it a network must be given, or the node is offline. `reqwest`: a client of HTTP.
+//! `dns`: a resolver of names.
 //!
 //! # When not to use it
 //!
@@ -68,6 +70,8 @@ mod builder;
 mod codec;
 mod dag;
 mod data_dir;
+#[cfg(feature = "dns")]
+pub mod dns;
 mod fetch;
 mod files;
 mod guarded;
@@ -89,6 +93,8 @@ pub use ipfs_traits::*;
 pub use ipfs_unixfs as unixfs;
 pub use libp2p_identity as identity;
 
+#[cfg(feature = "dns")]
+pub use self::dns::DnsResolver;
 #[cfg(feature = "reqwest")]
 pub use self::http_client::ReqwestClient;
 pub use self::{

@@ -9,6 +9,8 @@
 
 mod content;
 mod crash;
+#[cfg(feature = "dns")]
+mod dns;
 #[path = "../../../ipfs-blockstore/tests/support/faulty.rs"]
 mod faulty;
 mod fetch;

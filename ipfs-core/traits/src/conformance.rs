@@ -19,6 +19,7 @@ mod datastore;
 mod exchange;
 mod http;
 mod network;
+mod resolver;
 mod routing;
 mod runtime;
 mod source;
@@ -34,6 +35,7 @@ pub use self::{
     exchange::exchange,
     http::http_client,
     network::{network, network_resets},
+    resolver::{Texts, resolver},
     routing::routing,
     runtime::runtime,
     source::source,

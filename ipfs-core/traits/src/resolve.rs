@@ -62,7 +62,8 @@ impl<T> Default for Records<T> {
 /// }
 /// ```
 ///
-/// [`memory::MemoryResolver`](crate::memory::MemoryResolver) is one for tests.
+/// [`memory::MemoryResolver`](crate::memory::MemoryResolver) is one for tests, and
+/// [`conformance::resolver`](crate::conformance::resolver) checks an implementation.
 ///
 /// # Cancel safety
 ///

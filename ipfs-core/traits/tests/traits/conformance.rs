@@ -8,7 +8,8 @@ use ipfs_traits::{
     NoRouting, OfflineExchange, PeerInfo, Result, Session, Static, VirtualRuntime, async_trait,
     conformance,
     memory::{
-        MemoryDatastore, MemoryHttp, MemoryHub, MemoryRouting, MemoryStore, RoutingTable, peer_id,
+        MemoryDatastore, MemoryHttp, MemoryHub, MemoryResolver, MemoryRouting, MemoryStore,
+        RoutingTable, peer_id,
     },
 };
 use serde_ipld_dagcbor::codec::DagCborCodec;
@@ -32,6 +33,16 @@ fn memory_datastore() {
     block_on(conformance::datastore(|| async { Ok(MemoryDatastore::new()) })).unwrap();
     let store = Arc::new(MemoryDatastore::new());
     block_on(conformance::datastore_reopen(|| async { Ok(store.clone()) })).unwrap();
+}
+
+#[test]
+fn memory_resolver() {
+    block_on(conformance::resolver(|zone| async move {
+        let resolver = MemoryResolver::new();
+        zone.into_iter().for_each(|(name, texts, ttl)| resolver.set_txt(&name, texts, ttl));
+        Ok(Arc::new(resolver))
+    }))
+    .unwrap();
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod datastore;
 mod fetching;
 mod http;
 mod network;
+mod resolver;
 mod routing;
 mod runtime;
 mod store;
