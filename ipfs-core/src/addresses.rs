@@ -1,5 +1,7 @@
 //! Addresses with a peer's name at their end, and what can be turned into a peer.
 
+use std::collections::BTreeMap;
+
 use ipfs_traits::{Error, Multiaddr, PeerId, PeerInfo, Result};
 use multiaddr::Protocol;
 
@@ -14,6 +16,16 @@ pub(crate) fn split(mut address: Multiaddr) -> Result<(Multiaddr, PeerId)> {
         Some(Protocol::P2p(peer)) => Ok((address, peer)),
         _ => Err(Error::invalid("address", "it must end in /p2p/<peer id>")),
     }
+}
+
+/// The peers of addresses, in the order of their names, each with all of its addresses.
+pub(crate) fn by_peer(addresses: impl IntoIterator<Item = Multiaddr>) -> Result<Vec<PeerInfo>> {
+    let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
+    for address in addresses {
+        let peer = address.into_peer()?;
+        peers.entry(peer.id).or_default().extend(peer.addresses);
+    }
+    Ok(peers.into_iter().map(|(id, addresses)| PeerInfo::new(id, addresses)).collect())
 }
 
 /// What a call that takes a peer takes: an address that ends in `/p2p/<peer id>`, as a

@@ -13,7 +13,7 @@ use ipfs_traits::{
 use libp2p_identity::Keypair;
 
 use crate::{
-    FolderKeystore, Key, Keystore, MemoryKeystore, Node,
+    Bootstrap, FolderKeystore, Key, Keystore, MemoryKeystore, Node, Peering, addresses,
     codec::standard_codecs,
     data_dir::DataDir,
     guarded::Guarded,
@@ -48,6 +48,8 @@ pub struct Builder {
     routing: Option<Box<dyn Recipe<dyn Routing>>>,
     exchange: Option<Box<dyn Recipe<dyn Exchange>>>,
     listen: Option<Vec<Multiaddr>>,
+    bootstrap: Option<Bootstrap>,
+    peering: Vec<Multiaddr>,
     offline: bool,
     bitswap: ipfs_bitswap::Options,
     #[cfg(feature = "libp2p")]
@@ -69,6 +71,8 @@ impl Builder {
             routing: None,
             exchange: None,
             listen: None,
+            bootstrap: None,
+            peering: Vec::new(),
             offline: false,
             bitswap: ipfs_bitswap::Options::default(),
             #[cfg(feature = "libp2p")]
@@ -222,6 +226,20 @@ impl Builder {
         self
     }
 
+    /// Connects to known peers while few are connected. The default is to connect to nobody unasked:
+    /// [`Bootstrap::public`] has the peers that the public network is come into by.
+    pub fn bootstrap(mut self, bootstrap: Bootstrap) -> Self {
+        self.bootstrap = Some(bootstrap);
+        self
+    }
+
+    /// Stays connected to these peers, each address ending in `/p2p/<peer id>`: see [`Peering`]. The
+    /// default is nobody.
+    pub fn peering(mut self, addresses: impl IntoIterator<Item = Multiaddr>) -> Self {
+        self.peering = addresses.into_iter().collect();
+        self
+    }
+
     /// Changes how the libp2p host works, where it is the network.
     #[cfg(feature = "libp2p")]
     pub fn libp2p(mut self, options: crate::network::Options) -> Self {
@@ -274,7 +292,7 @@ impl Builder {
         let result = self.build_rest(&mut built, dir.as_ref()).await;
         built.lock = dir.map(|dir| dir.lock);
         match result {
-            Ok(exchange) => built.node(exchange),
+            Ok(exchange) => built.node(exchange, self.bootstrap, self.peering),
             Err(error) => {
                 built.undo().await;
                 Err(error)
@@ -288,11 +306,15 @@ impl Builder {
             "it is offline, and given a network"
         } else if self.offline && self.listen.is_some() {
             "it is offline, and to listen"
+        } else if self.offline && (self.bootstrap.is_some() || !self.peering.is_empty()) {
+            "it is offline, and to connect to peers"
         } else if self.network.is_some() && self.listen.is_some() {
             "a network of one's own listens where it wants"
         } else if self.network.is_some() && self.identity.is_some() {
             "a network of one's own has a name of its own"
         } else {
+            let listed = self.bootstrap.iter().flat_map(|bootstrap| &bootstrap.peers);
+            addresses::by_peer(self.peering.iter().chain(listed).cloned())?;
             return self.hashes.as_ref().map(drop).map_err(Clone::clone);
         };
         Err(Error::invalid("builder", contradiction))
@@ -396,8 +418,15 @@ struct Built {
 }
 
 impl Built {
-    fn node(self, exchange: Arc<dyn Exchange>) -> Result<Node> {
+    fn node(
+        self,
+        exchange: Arc<dyn Exchange>,
+        bootstrap: Option<Bootstrap>,
+        peers: Vec<Multiaddr>,
+    ) -> Result<Node> {
         let parts = self.parts;
+        let peering = Peering::new(&parts, peers)?;
+        let bootstrap = bootstrap.map(|bootstrap| bootstrap.start(&parts)).transpose()?;
         // A network of one's own keeps its key to itself.
         let identity = Some(self.identity).filter(|key| key.peer_id() == parts.peer());
         Ok(Node::new(Inner {
@@ -415,6 +444,8 @@ impl Built {
             bitswap: self.bitswap,
             holds: self.holds,
             wanted: std::sync::Mutex::default(),
+            peering,
+            bootstrap: std::sync::Mutex::new(bootstrap),
             mfs: std::sync::Mutex::default(),
             state: futures_util::lock::Mutex::new(State::Open(self.lock)),
         }))

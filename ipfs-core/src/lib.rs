@@ -38,6 +38,7 @@
 //! | [`Node::fetch`] → [`Fetch`] | a path, a file, a range or a whole DAG brought here, watched |
 //! | [`Hold`] | what must not be deleted yet |
 //! | [`Node::keys`] → [`Keys`] | keys: the node's own, and those that names are published with |
+//! | [`Bootstrap`], [`Node::peering`] → [`Peering`] | whom the node connects to by itself |
 //! | [`Path`], [`IntoPath`], [`IntoPeer`] | what calls take |
 //! | `http_client` | the client of HTTP by reqwest (feature `reqwest`) |
 //! | `dns` | the resolver of names by hickory (feature `dns`) |
@@ -66,7 +67,9 @@
 mod addresses;
 mod batches;
 mod blocks;
+mod bootstrap;
 mod builder;
+mod chance;
 mod codec;
 mod dag;
 mod data_dir;
@@ -84,6 +87,7 @@ mod mfs;
 pub mod network;
 mod node;
 mod path;
+mod peering;
 mod source;
 
 pub use ipfs_bitswap as bitswap;
@@ -100,6 +104,7 @@ pub use self::http_client::ReqwestClient;
 pub use self::{
     addresses::IntoPeer,
     blocks::Blocks,
+    bootstrap::Bootstrap,
     builder::Builder,
     codec::{Cbor, Json, Raw, standard_codecs},
     dag::{Dag, ImportedCar, Resolved},
@@ -111,5 +116,6 @@ pub use self::{
     },
     node::Node,
     path::{IntoPath, Namespace, Path},
+    peering::Peering,
     source::NodeSource,
 };

@@ -16,15 +16,15 @@ use ipfs_bitswap::Bitswap;
 use ipfs_blockstore::files::Lock;
 use ipfs_traits::{
     Block, Blockstore, Cid, CodecTable, Datastore, Error, Exchange, HashTable, Multiaddr,
-    Multihash, Network, PeerId, Protection, Reference, ReferenceSink, Result, Routing, Runtime,
-    Usage, async_trait,
+    Multihash, Network, PeerId, PeerInfo, Protection, Reference, ReferenceSink, Result, Routing,
+    Runtime, Task, Usage, async_trait,
     network::{Event, Snapshot},
 };
 use ipfs_unixfs::mfs::WeakMfs;
 
 use crate::{
-    Blocks, Builder, Dag, Hold, IntoPeer, Key, Keys, Keystore, NodeSource, UnixFs, addresses,
-    guarded::Guarded, hold::Holds,
+    Blocks, Builder, Dag, Hold, IntoPeer, Key, Keys, Keystore, NodeSource, Peering, UnixFs,
+    addresses, guarded::Guarded, hold::Holds,
 };
 
 /// An IPFS node, inside the application's own runtime. A handle: clones are the same node.
@@ -55,6 +55,9 @@ pub(crate) struct Inner {
     pub(crate) holds: Holds,
     /// Keeps the connections that the application asked for.
     pub(crate) wanted: sync::Mutex<HashMap<PeerId, Protection>>,
+    pub(crate) peering: Peering,
+    /// What looks after the number of peers, until the node is closed.
+    pub(crate) bootstrap: sync::Mutex<Option<Task>>,
     /// The mutable tree, while somebody has it.
     pub(crate) mfs: sync::Mutex<WeakMfs>,
     /// The lock of the data directory while the node is open; how closing went, after.
@@ -128,7 +131,8 @@ impl Node {
 
     /// Connects to a peer: an address that ends in `/p2p/<peer id>`, several of one peer, or a
     /// [`PeerInfo`](ipfs_traits::PeerInfo). The connection is then kept, used or not, until
-    /// [`disconnect`](Self::disconnect).
+    /// [`disconnect`](Self::disconnect). Of a peer whose addresses are neither given nor known, the
+    /// routing is asked.
     ///
     /// # Errors
     ///
@@ -138,10 +142,28 @@ impl Node {
         if peer.id == self.peer_id() {
             return Err(Error::invalid("address", "it is this node's own"));
         }
-        self.inner.network.connect(&peer).await?;
+        self.reach(&peer).await?;
         let protection = self.inner.network.protect(peer.id, "connect", WANTED);
         self.inner.wanted().insert(peer.id, protection);
         Ok(peer.id)
+    }
+
+    async fn reach(&self, peer: &PeerInfo) -> Result<()> {
+        let network = &self.inner.network;
+        let failed = match network.connect(peer).await {
+            Err(failed @ Error::Unreachable(..)) if peer.addresses.is_empty() => failed,
+            done => return done,
+        };
+        match self.inner.routing.find_peer(peer.id).await {
+            Ok(found) => network.connect(&PeerInfo::new(peer.id, found.addresses)).await,
+            Err(Error::Unsupported(_) | Error::Unreachable(..)) => Err(failed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The peers that this node stays connected to.
+    pub fn peering(&self) -> &Peering {
+        &self.inner.peering
     }
 
     /// Closes all connections to a peer.
@@ -252,6 +274,11 @@ impl Node {
         }
         let inner = &self.inner;
         inner.wanted().clear();
+        inner.peering.clear();
+        let bootstrap = inner.bootstrap.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(bootstrap) = bootstrap {
+            bootstrap.stop().await;
+        }
         let results = [
             inner.exchange.close().await,
             inner.routing.close().await,

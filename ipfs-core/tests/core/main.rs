@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod bootstrap;
 mod content;
 mod crash;
 #[cfg(feature = "dns")]
@@ -27,6 +28,7 @@ mod network;
 mod node;
 #[path = "../../traits/tests/support/numbers.rs"]
 mod numbers;
+mod peering;
 mod reading;
 mod seeds;
 #[path = "../../traits/tests/support/fixtures.rs"]
