@@ -54,6 +54,9 @@ pub struct Builder {
     bitswap: ipfs_bitswap::Options,
     #[cfg(feature = "libp2p")]
     libp2p: crate::network::Options,
+    /// The peers of the local network, once the host is there and looks for them.
+    #[cfg(feature = "libp2p")]
+    near: Option<crate::network::Near>,
 }
 
 impl Builder {
@@ -77,6 +80,8 @@ impl Builder {
             bitswap: ipfs_bitswap::Options::default(),
             #[cfg(feature = "libp2p")]
             libp2p: crate::network::Options::default(),
+            #[cfg(feature = "libp2p")]
+            near: None,
         }
     }
 
@@ -369,6 +374,11 @@ impl Builder {
             Some(recipe) => recipe.build(parts).await?,
             None => Arc::new(NoRouting),
         };
+        #[cfg(feature = "libp2p")]
+        let routing = match self.near.take() {
+            Some(near) => near.before(routing),
+            None => routing,
+        };
         parts.set_routing(routing);
         match self.exchange.take() {
             Some(recipe) => recipe.build(parts).await,
@@ -385,7 +395,9 @@ impl Builder {
     async fn host(&mut self, parts: &Parts, identity: Keypair) -> Result<Arc<dyn Network>> {
         let options = std::mem::take(&mut self.libp2p);
         let listen = self.listen.take();
-        let host = crate::network::Host::spawn(parts.runtime(), identity, listen, options).await?;
+        let host = crate::network::Host::spawn(parts.runtime(), identity, listen, options);
+        let (host, near) = host.await?;
+        self.near = near;
         Ok(Arc::new(host))
     }
 

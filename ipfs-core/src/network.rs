@@ -6,6 +6,7 @@
 mod counted;
 mod frames;
 mod handler;
+mod mdns;
 mod muxer;
 mod registry;
 mod streams;
@@ -22,6 +23,7 @@ pub use ipfs_traits::network::*;
 use ipfs_traits::{Error, Multiaddr, PeerId, Result, Runtime, RuntimeExt, Task, async_trait};
 use libp2p_identity::Keypair;
 
+pub(crate) use self::mdns::Near;
 use self::{
     counted::Counted,
     handler::OpenError,
@@ -46,6 +48,12 @@ pub struct Options {
     /// few of them have anything waiting. What one connection may have is fixed: 256 streams and
     /// 96 MiB over TCP, 256 streams and 24 MiB over QUIC.
     pub max_streams: usize,
+    /// Whether peers of the local network are looked for by multicast DNS, as Kubo does
+    /// (`_p2p._udp.local`): those found are connected, 32 at once, and this node answers with its
+    /// addresses. The default is not to: a library does not make itself known unasked. Everyone in
+    /// the network is believed to be honest about their number: libp2p keeps all names that are said
+    /// there until they expire, after 6 minutes.
+    pub mdns: bool,
     /// The tokio runtime that drives the sockets: libp2p's transports need one, whatever runtime
     /// the node runs on. The default is the one in which the node is spawned.
     pub tokio: Option<tokio::runtime::Handle>,
@@ -58,6 +66,7 @@ impl Default for Options {
             max_incoming: 1024,
             max_outgoing: 1024,
             max_streams: 8192,
+            mdns: false,
             tokio: None,
         }
     }
@@ -82,7 +91,8 @@ const OPENING: Duration = Duration::from_secs(30);
 const CLOSING: Duration = Duration::from_secs(5);
 
 impl Host {
-    /// Starts a host, and waits until it listens.
+    /// Starts a host, and waits until it listens. With it come the peers of the local network, where
+    /// they are looked for.
     ///
     /// Each of the given addresses must work, of the default ones at least one.
     pub(crate) async fn spawn(
@@ -90,7 +100,7 @@ impl Host {
         identity: Keypair,
         listen: Option<Vec<Multiaddr>>,
         options: Options,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Option<Near>)> {
         let peer = identity.public().to_peer_id();
         let registry = Arc::new(Registry::new(options.max_streams));
         let tokio = match options.tokio.clone() {
@@ -104,6 +114,7 @@ impl Host {
         };
         let (commands, received) = mpsc::channel(COMMANDS);
         let (listening, ready) = oneshot::channel();
+        let near = options.mdns.then(Near::default);
         let parts = swarm::Parts {
             identity,
             listen,
@@ -111,12 +122,13 @@ impl Host {
             tokio: tokio.clone(),
             runtime: runtime.clone(),
             registry: registry.clone(),
+            near: near.clone(),
         };
         let driver = Driver::run(parts, received, listening);
         let task = runtime.spawn(Box::pin(transport::Entered::new(tokio, driver)));
         ready.await.map_err(|_| Error::Closed("the runtime"))??;
         let task = std::sync::Mutex::new(Some(task));
-        Ok(Self { peer, registry, runtime: runtime.clone(), commands, task })
+        Ok((Self { peer, registry, runtime: runtime.clone(), commands, task }, near))
     }
 
     /// Has the swarm's task do something, and waits for its answer.

@@ -1,7 +1,7 @@
 //! The task that drives the swarm.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     num::NonZeroUsize,
     sync::Arc,
 };
@@ -13,16 +13,18 @@ use libp2p::{
     Swarm,
     connection_limits::{self, ConnectionLimits},
     core::transport::ListenerId,
-    identify, ping,
+    identify, mdns, ping,
     swarm::{
         Config, ConnectionId, NetworkBehaviour, SwarmEvent,
+        behaviour::toggle::Toggle,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
 use libp2p_identity::Keypair;
 
 use super::{
-    CLOSED, Options,
+    CLOSED, Near, Options,
+    mdns::DIALS,
     registry::Registry,
     streams::Streams,
     transport::{self, Entered},
@@ -43,6 +45,7 @@ pub(super) struct Parts {
     pub(super) tokio: tokio::runtime::Handle,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) registry: Arc<Registry>,
+    pub(super) near: Option<Near>,
 }
 
 #[derive(NetworkBehaviour)]
@@ -50,6 +53,7 @@ struct Behaviour {
     limits: connection_limits::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    mdns: Toggle<mdns::tokio::Behaviour>,
     /// The last: see its module.
     streams: Streams,
 }
@@ -76,6 +80,10 @@ pub(super) struct Driver {
     /// Those who wait until a peer is gone.
     leaving: HashMap<PeerId, Vec<oneshot::Sender<()>>>,
     closing: Option<oneshot::Sender<()>>,
+    near: Option<Near>,
+    /// Peers of the local network that were found and not dialed yet, and the dials to others.
+    found: VecDeque<PeerId>,
+    dialing: HashSet<ConnectionId>,
 }
 
 #[derive(Default)]
@@ -110,6 +118,7 @@ impl Driver {
                     None => return,
                 },
             }
+            driver.dial_found();
             if driver.is_closed() {
                 return;
             }
@@ -117,7 +126,11 @@ impl Driver {
     }
 
     fn new(parts: Parts) -> Result<Self> {
-        let Parts { identity, options, tokio, runtime, registry, .. } = parts;
+        let Parts { identity, options, tokio, runtime, registry, near, .. } = parts;
+        let peer = identity.public().to_peer_id();
+        let mdns =
+            near.as_ref().map(|_| mdns::tokio::Behaviour::new(mdns::Config::default(), peer));
+        let mdns = mdns.transpose().map_err(|error| Error::component("multicast DNS", error))?;
         let transport = transport::build(&identity)?;
         let limits = ConnectionLimits::default()
             .with_max_established_incoming(Some(options.max_incoming))
@@ -132,6 +145,7 @@ impl Driver {
             limits: connection_limits::Behaviour::new(limits),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
+            mdns: mdns.into(),
             streams: Streams(registry.clone()),
         };
         let spawn = move |future| {
@@ -145,10 +159,10 @@ impl Driver {
             .with_per_connection_event_buffer_size(BUFFER)
             .with_max_negotiating_inbound_streams(NEGOTIATING)
             .with_smart_dial();
-        let peer = identity.public().to_peer_id();
         let swarm = Swarm::new(transport, behaviour, peer, config);
         let (connecting, leaving) = (HashMap::new(), HashMap::new());
-        Ok(Self { swarm, registry, connecting, leaving, closing: None })
+        let (found, dialing) = (VecDeque::new(), HashSet::new());
+        Ok(Self { swarm, registry, connecting, leaving, closing: None, near, found, dialing })
     }
 
     /// Listens at all the addresses that are given, or at any of the default ones.
@@ -230,9 +244,23 @@ impl Driver {
         }
     }
 
+    /// Dials peers of the local network that were found, so many at once.
+    fn dial_found(&mut self) {
+        while self.closing.is_none() && self.dialing.len() < DIALS {
+            let Some(peer) = self.found.pop_front() else { return };
+            let dial = DialOpts::peer_id(peer).build();
+            let connection = dial.connection_id();
+            // One that is connected, or dialed already, is no dial of this kind.
+            if self.swarm.dial(dial).is_ok() {
+                self.dialing.insert(connection);
+            }
+        }
+    }
+
     fn handle(&mut self, event: Event) {
         match event {
-            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
+                self.dialing.remove(&connection_id);
                 if self.closing.is_some() {
                     let _ = self.swarm.disconnect_peer_id(peer_id);
                 }
@@ -248,6 +276,7 @@ impl Driver {
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 tracing::debug!(?peer_id, %error, "a dial failed");
+                self.dialing.remove(&connection_id);
                 if let Some(peer) = peer_id {
                     self.dial_failed(peer, connection_id, Arc::new(error));
                 }
@@ -269,6 +298,9 @@ impl Driver {
                 self.registry.events.addresses(peer_id, info.listen_addrs);
                 let names = info.protocols.iter().map(|name| Protocol::new(name.as_ref()));
                 self.registry.events.protocols(peer_id, names.filter_map(Result::ok).collect());
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => {
+                self.found.extend(self.near.iter().flat_map(|near| near.note(&event)));
             }
             _ => {}
         }

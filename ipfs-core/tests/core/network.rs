@@ -276,3 +276,39 @@ async fn streams_of_all_peers_are_bounded_together() {
     stream.flush().await.unwrap();
     assert_eq!(said(&mut inbound.next().await.unwrap().stream).await, 8);
 }
+
+/// Two nodes that know nothing of each other, where the machine's network carries multicast.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_one_network_find_each_other() {
+    if let Err(why) = multicast() {
+        return println!("skipped: no multicast here ({why})");
+    }
+    let mut options = ipfs_core::network::Options::default();
+    options.mdns = true;
+    let node = || Node::builder().libp2p(options.clone()).spawn();
+    let (a, b) = (node().await.unwrap(), node().await.unwrap());
+    let mut events = a.network().events();
+    while events.next().await.unwrap() != Event::Connected(b.peer_id()) {}
+    let mut found = a.routing().find_peer(b.peer_id()).await;
+    while found.is_err() {
+        // The other one was found first, and has connected.
+        tokio::task::yield_now().await;
+        found = a.routing().find_peer(b.peer_id()).await;
+    }
+    assert!(!found.unwrap().addresses.is_empty());
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+}
+
+/// Whether a message to the group of multicast DNS comes back, from an address that is not of this
+/// machine alone.
+fn multicast() -> std::io::Result<()> {
+    use std::net::{Ipv4Addr, UdpSocket};
+    const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.join_multicast_v4(&GROUP, &Ipv4Addr::UNSPECIFIED)?;
+    socket.set_multicast_loop_v4(true)?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    socket.send_to(b"hello", (GROUP, socket.local_addr()?.port()))?;
+    socket.recv(&mut [0; 16]).map(drop)
+}
