@@ -4,6 +4,8 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`combine`] | several routers as one, and routers that do a part of what another does |
+//! | [`delegated`] | asking other nodes for routing, over HTTP, and answering them |
 //! | [`names`] | publishing, resolving and keeping alive what names lead to |
 //! | [`dnslink`] | domains that lead to content paths |
 //! | [`ipns`] | names that are keys, and their signed records |
@@ -14,12 +16,14 @@
 //!
 //! To run a node: that is `ipfs-core`, which puts this together.
 
+mod cache;
 pub mod combine;
 pub mod delegated;
 pub mod dht;
 pub mod dnslink;
 pub mod ipns;
 mod keyspace;
+mod latch;
 pub mod names;
 pub mod provide;
 mod validate;
