@@ -1,24 +1,19 @@
 //! Building a node.
 
+mod build;
+
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use ipfs_bitswap::Bitswap;
-use ipfs_blockstore::{FlatStore, PackStore, RedbDatastore};
 use ipfs_traits::{
     Blockstore, Codec, CodecTable, Datastore, Error, Exchange, HashFunction, HashTable, Ipld,
-    Multiaddr, Network, NoNetwork, NoRouting, OfflineExchange, Parts, Recipe, Result, Routing,
-    Runtime, RuntimeExt, Static,
-    memory::{MemoryDatastore, MemoryStore},
+    Multiaddr, Network, Parts, Recipe, Resolver, Result, Routing, Runtime, RuntimeExt, Static,
 };
 use libp2p_identity::Keypair;
 
+use self::build::Built;
 use crate::{
-    Bootstrap, FolderKeystore, Key, Keystore, MemoryKeystore, Node, Peering, addresses,
-    codec::standard_codecs,
-    data_dir::DataDir,
-    guarded::Guarded,
-    hold::Holds,
-    node::{Inner, State},
+    Bootstrap, DhtOptions, Key, Keystore, MemoryKeystore, Node, Provide, addresses,
+    codec::standard_codecs, data_dir::DataDir, guarded::Guarded, hold::Holds,
 };
 
 /// How a node is built: what is not set has a default. The order of the calls does not matter; all
@@ -50,6 +45,10 @@ pub struct Builder {
     listen: Option<Vec<Multiaddr>>,
     bootstrap: Option<Bootstrap>,
     peering: Vec<Multiaddr>,
+    dht: Option<DhtOptions>,
+    provide: Option<Provide>,
+    resolver: Option<Arc<dyn Resolver>>,
+    names: ipfs_routing::names::Options,
     offline: bool,
     bitswap: ipfs_bitswap::Options,
     #[cfg(feature = "libp2p")]
@@ -76,6 +75,10 @@ impl Builder {
             listen: None,
             bootstrap: None,
             peering: Vec::new(),
+            dht: None,
+            provide: None,
+            resolver: None,
+            names: ipfs_routing::names::Options::default(),
             offline: false,
             bitswap: ipfs_bitswap::Options::default(),
             #[cfg(feature = "libp2p")]
@@ -135,8 +138,8 @@ impl Builder {
         self
     }
 
-    /// Finds providers and peers in this way. The default finds nobody: only peers that the
-    /// application connects to are asked.
+    /// Finds providers and peers in this way, beside the [`dht`](Self::dht) if there is one. The
+    /// default finds nobody: only peers that the application connects to are asked.
     pub fn routing(mut self, routing: impl Recipe<dyn Routing>) -> Self {
         self.routing = Some(Box::new(routing));
         self
@@ -245,6 +248,41 @@ impl Builder {
         self
     }
 
+    /// Takes part in the DHTs: finds peers, providers and records there, and answers others. The
+    /// default is to be in none. Somebody who is in them has to be connected to first: by
+    /// [`bootstrap`](Self::bootstrap), [`peering`](Self::peering), mDNS or
+    /// [`connect`](Node::connect); later those that were there at the last time are asked too.
+    pub fn dht(mut self, options: DhtOptions) -> Self {
+        self.dht = Some(options);
+        self
+    }
+
+    /// Announces what the node has, again and again. The default is to announce nothing unasked.
+    pub fn provide(mut self, what: Provide) -> Self {
+        self.provide = Some(what);
+        self
+    }
+
+    /// Looks domains up in this way, for `/ipns/<domain>`. The default is the system's servers, with
+    /// the feature `dns`; without it domains are not resolved.
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Changes how names are published, resolved and kept alive.
+    pub fn names(mut self, options: ipfs_routing::names::Options) -> Self {
+        self.names = options;
+        self
+    }
+
+    /// A node of the public network, as Kubo is one: in the DHTs, which it comes into by the
+    /// [peers that serve all](Bootstrap::public), and announcing every block that it has. Each of
+    /// these can be set otherwise afterwards.
+    pub fn public(self) -> Self {
+        self.dht(DhtOptions::default()).bootstrap(Bootstrap::public()).provide(Provide::all())
+    }
+
     /// Changes how the libp2p host works, where it is the network.
     #[cfg(feature = "libp2p")]
     pub fn libp2p(mut self, options: crate::network::Options) -> Self {
@@ -292,12 +330,11 @@ impl Builder {
         let store = Guarded::new(store, runtime, holds.clone());
         parts.set_store(Arc::new(store.clone()));
         let keystore: Arc<dyn Keystore> = Arc::new(MemoryKeystore::new());
-        let mut built =
-            Built { store, holds, lock: None, bitswap: None, identity, keystore, parts };
+        let mut built = Built::new((store, holds), (identity, keystore), parts);
         let result = self.build_rest(&mut built, dir.as_ref()).await;
         built.lock = dir.map(|dir| dir.lock);
         match result {
-            Ok(exchange) => built.node(exchange, self.bootstrap, self.peering),
+            Ok(exchange) => built.node(exchange, self),
             Err(error) => {
                 built.undo().await;
                 Err(error)
@@ -311,6 +348,8 @@ impl Builder {
             "it is offline, and given a network"
         } else if self.offline && self.listen.is_some() {
             "it is offline, and to listen"
+        } else if self.offline && (self.dht.is_some() || self.provide.is_some()) {
+            "it is offline, and to be in a DHT or to announce"
         } else if self.offline && (self.bootstrap.is_some() || !self.peering.is_empty()) {
             "it is offline, and to connect to peers"
         } else if self.network.is_some() && self.listen.is_some() {
@@ -324,88 +363,6 @@ impl Builder {
         };
         Err(Error::invalid("builder", contradiction))
     }
-
-    async fn build_store(
-        &mut self,
-        parts: &Parts,
-        dir: Option<&DataDir>,
-    ) -> Result<Arc<dyn Blockstore>> {
-        match (self.store.take(), dir) {
-            (Some(recipe), _) => recipe.build(parts).await,
-            (None, Some(dir)) => {
-                let (blocks, runtime) = (dir.blocks(), parts.runtime().clone());
-                let sharding = dir.sharding();
-                Ok(match parts.runtime().blocking(move || sharding.exists()).await? {
-                    true => Arc::new(FlatStore::open(blocks, runtime).await?),
-                    false => Arc::new(PackStore::open(blocks, runtime).await?),
-                })
-            }
-            (None, None) => Ok(Arc::new(MemoryStore::new())),
-        }
-    }
-
-    async fn build_rest(
-        &mut self,
-        built: &mut Built,
-        dir: Option<&DataDir>,
-    ) -> Result<Arc<dyn Exchange>> {
-        let parts = &mut built.parts;
-        if let Some(store) = self.keystore.take() {
-            built.keystore = store;
-        } else if let Some(dir) = dir {
-            let store = FolderKeystore::open(dir.keystore(), parts.runtime().clone());
-            built.keystore = Arc::new(store.await?);
-        }
-        let datastore: Arc<dyn Datastore> = match (self.datastore.take(), dir) {
-            (Some(recipe), _) => recipe.build(parts).await?,
-            (None, Some(dir)) => {
-                Arc::new(RedbDatastore::open(dir.state(), parts.runtime().clone()).await?)
-            }
-            (None, None) => Arc::new(MemoryDatastore::new()),
-        };
-        parts.set_datastore(datastore);
-        let network = match self.network.take() {
-            Some(recipe) => recipe.build(parts).await?,
-            None if self.offline => Arc::new(NoNetwork::new(parts.peer())),
-            None => self.host(parts, built.identity.pair().clone()).await?,
-        };
-        parts.set_network(network);
-        let routing = match self.routing.take() {
-            Some(recipe) => recipe.build(parts).await?,
-            None => Arc::new(NoRouting),
-        };
-        #[cfg(feature = "libp2p")]
-        let routing = match self.near.take() {
-            Some(near) => near.before(routing),
-            None => routing,
-        };
-        parts.set_routing(routing);
-        match self.exchange.take() {
-            Some(recipe) => recipe.build(parts).await,
-            None if self.offline => Ok(Arc::new(OfflineExchange)),
-            None => {
-                let bitswap = Bitswap::spawn(parts, self.bitswap.clone())?;
-                built.bitswap = Some(bitswap.clone());
-                Ok(Arc::new(bitswap))
-            }
-        }
-    }
-
-    #[cfg(feature = "libp2p")]
-    async fn host(&mut self, parts: &Parts, identity: Keypair) -> Result<Arc<dyn Network>> {
-        let options = std::mem::take(&mut self.libp2p);
-        let listen = self.listen.take();
-        let host = crate::network::Host::spawn(parts.runtime(), identity, listen, options);
-        let (host, near) = host.await?;
-        self.near = near;
-        Ok(Arc::new(host))
-    }
-
-    #[cfg(not(feature = "libp2p"))]
-    #[expect(clippy::unused_async, reason = "the host is built asynchronously, where it is there")]
-    async fn host(&mut self, _: &Parts, _: Keypair) -> Result<Arc<dyn Network>> {
-        Err(Error::invalid("builder", "without the feature libp2p a network must be given"))
-    }
 }
 
 #[cfg(feature = "tokio")]
@@ -416,74 +373,6 @@ fn current_runtime() -> Result<Arc<dyn Runtime>> {
 #[cfg(not(feature = "tokio"))]
 fn current_runtime() -> Result<Arc<dyn Runtime>> {
     Err(Error::invalid("builder", "without the feature tokio a runtime must be given"))
-}
-
-/// What of a node is built, and has to be closed if the rest fails.
-struct Built {
-    store: Guarded,
-    holds: Holds,
-    lock: Option<ipfs_blockstore::files::Lock>,
-    bitswap: Option<Bitswap>,
-    identity: Key,
-    keystore: Arc<dyn Keystore>,
-    parts: Parts,
-}
-
-impl Built {
-    fn node(
-        self,
-        exchange: Arc<dyn Exchange>,
-        bootstrap: Option<Bootstrap>,
-        peers: Vec<Multiaddr>,
-    ) -> Result<Node> {
-        let parts = self.parts;
-        let peering = Peering::new(&parts, peers)?;
-        let bootstrap = bootstrap.map(|bootstrap| bootstrap.start(&parts)).transpose()?;
-        // A network of one's own keeps its key to itself.
-        let identity = Some(self.identity).filter(|key| key.peer_id() == parts.peer());
-        Ok(Node::new(Inner {
-            runtime: parts.runtime().clone(),
-            hashes: parts.hashes().clone(),
-            codecs: parts.codecs().clone(),
-            data_dir: parts.data_dir().cloned(),
-            identity,
-            keystore: self.keystore,
-            store: self.store,
-            datastore: parts.datastore()?.clone(),
-            network: parts.network()?.clone(),
-            routing: parts.routing()?.clone(),
-            exchange,
-            bitswap: self.bitswap,
-            holds: self.holds,
-            wanted: std::sync::Mutex::default(),
-            peering,
-            bootstrap: std::sync::Mutex::new(bootstrap),
-            mfs: std::sync::Mutex::default(),
-            state: futures_util::lock::Mutex::new(State::Open(self.lock)),
-        }))
-    }
-
-    /// Closes what was built, in the order in which a node does.
-    async fn undo(self) {
-        let parts = self.parts;
-        if let Ok(routing) = parts.routing() {
-            log(routing.close().await);
-        }
-        if let Ok(network) = parts.network() {
-            log(network.close().await);
-        }
-        log(self.store.shut_down().await);
-        if let Ok(datastore) = parts.datastore() {
-            log(datastore.close().await);
-        }
-    }
-}
-
-/// The error that is told is the first one.
-fn log(result: Result<()>) {
-    if let Err(error) = result {
-        tracing::warn!(%error, "closing what was built of a node");
-    }
 }
 
 impl fmt::Debug for Builder {

@@ -79,7 +79,7 @@ impl Dag {
     ///
     /// As [`resolve`](Self::resolve), and those of the codec of the last block.
     pub async fn get(&self, path: impl IntoPath) -> Result<Ipld> {
-        let path = path.into_path()?;
+        let path = self.node.immutable(path).await?;
         let source = self.node.source(path.root()?);
         let at = self.locate(&source, &path).await?;
         match inside(&self.node, &source.get(&at.cid).await?, &at.rest)? {
@@ -93,11 +93,11 @@ impl Dag {
     ///
     /// # Errors
     ///
-    /// Those of [`IntoPath`]; [`Error::Unsupported`] for a path in `/ipns`; [`Error::NoEntry`] for a
+    /// Those of [`IntoPath`] and [`Names::resolve`](crate::Names::resolve); [`Error::NoEntry`] for a
     /// name that is not there; [`Error::WrongKind`] for a way through a file or a symbolic link;
     /// [`Error::UnknownCodec`]; what the codecs and [`Blocks::get`](crate::Blocks::get) say.
     pub async fn resolve(&self, path: impl IntoPath) -> Result<Resolved> {
-        let path = path.into_path()?;
+        let path = self.node.immutable(path).await?;
         let source = self.node.source(path.root()?);
         self.locate(&source, &path).await
     }

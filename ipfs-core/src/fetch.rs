@@ -229,7 +229,7 @@ fn is_fatal(error: &Error) -> bool {
 
 async fn run(fetch: Fetch, source: NodeSource, shared: Arc<Shared>, hold: Hold) -> Result<Fetched> {
     let Fetch { node, path, role, filter, max_depth, providers, times } = fetch;
-    let path = path?;
+    let path = node.immutable(path?).await?;
     let watch: Watch = Box::new(times.watch(shared.clone()));
     source.providers(&providers?);
     let found = way::locate(&node, &source, &shared, &path, watch()).await?;

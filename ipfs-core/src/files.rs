@@ -193,7 +193,7 @@ impl UnixFs {
     ///
     /// [`Error::WrongKind`] for what is no file; otherwise as [`resolve`](Self::resolve).
     pub async fn open(&self, path: impl IntoPath) -> Result<File> {
-        let path = path.into_path()?;
+        let path = self.node.immutable(path).await?;
         let (exporter, cid) = self.at(&path).await?;
         let file = exporter.open(&cid).await.map_err(|error| blame(&path, error))?;
         Ok(file.at(path.to_string()))
@@ -205,7 +205,7 @@ impl UnixFs {
     ///
     /// As [`resolve`](Self::resolve).
     pub async fn stat(&self, path: impl IntoPath) -> Result<Stat> {
-        let path = path.into_path()?;
+        let path = self.node.immutable(path).await?;
         let (exporter, cid) = self.at(&path).await?;
         exporter.stat(&cid).await.map_err(|error| blame(&path, error))
     }
@@ -217,7 +217,7 @@ impl UnixFs {
     /// [`Error::WrongKind`] for what is no directory; otherwise as [`resolve`](Self::resolve), at
     /// once or as the last item of the stream.
     pub async fn list(&self, path: impl IntoPath) -> Result<BoxStream<'static, Result<Entry>>> {
-        let path = path.into_path()?;
+        let path = self.node.immutable(path).await?;
         let (exporter, cid) = self.at(&path).await?;
         exporter.list(&cid).await.map_err(|error| blame(&path, error))
     }
@@ -231,7 +231,7 @@ impl UnixFs {
         &self,
         path: impl IntoPath,
     ) -> Result<BoxStream<'static, Result<Listed>>> {
-        let path = path.into_path()?;
+        let path = self.node.immutable(path).await?;
         let (exporter, cid) = self.at(&path).await?;
         exporter.list_with(&cid).await.map_err(|error| blame(&path, error))
     }
@@ -241,12 +241,12 @@ impl UnixFs {
     ///
     /// # Errors
     ///
-    /// Those of [`IntoPath`]; [`Error::Unsupported`] for a path in `/ipns`; [`Error::NoEntry`] for a
+    /// Those of [`IntoPath`] and [`Names::resolve`](crate::Names::resolve); [`Error::NoEntry`] for a
     /// name that is not there; [`Error::WrongKind`] for a way through a file or a symbolic link, or
     /// to a value within a block; an [`Error::At`] that names the place, with what
     /// [`Blocks::get`](crate::Blocks::get) says.
     pub async fn resolve(&self, path: impl IntoPath) -> Result<Cid> {
-        Ok(self.at(&path.into_path()?).await?.1)
+        Ok(self.at(&self.node.immutable(path).await?).await?.1)
     }
 
     /// How far a path leads through directories, with symbolic links reported or followed: see
@@ -260,7 +260,7 @@ impl UnixFs {
         path: impl IntoPath,
         symlinks: LinksOnPath,
     ) -> Result<Resolution> {
-        let path = checked(&path.into_path()?)?.clone();
+        let path = checked(&self.node.immutable(path).await?)?.clone();
         let root = path.root()?;
         let exporter = self.exporter(self.node.source(root));
         exporter.resolve_with(root, path.segments(), symlinks).await
@@ -285,7 +285,7 @@ impl UnixFs {
     ///
     /// As [`resolve`](Self::resolve).
     pub async fn tree(&self, path: impl IntoPath) -> Result<Tree> {
-        let (exporter, cid) = self.at(&path.into_path()?).await?;
+        let (exporter, cid) = self.at(&self.node.immutable(path).await?).await?;
         Ok(exporter.tree(&cid))
     }
 
@@ -314,7 +314,7 @@ impl UnixFs {
     ) -> Export {
         let (files, path, target) = (self.clone(), path.into_path(), target.into());
         Work::after(async move {
-            let (exporter, cid) = files.at(&path?).await?;
+            let (exporter, cid) = files.at(&files.node.immutable(path?).await?).await?;
             Ok(exporter.write_with(&cid, target, options))
         })
     }
@@ -326,7 +326,7 @@ impl UnixFs {
     ///
     /// [`Error::Invalid`] for options that make no sense; otherwise as [`resolve`](Self::resolve).
     pub async fn tar(&self, path: impl IntoPath, options: &tar::Options) -> Result<Archive> {
-        let (exporter, cid) = self.at(&path.into_path()?).await?;
+        let (exporter, cid) = self.at(&self.node.immutable(path).await?).await?;
         exporter.tar_with(&cid, options)
     }
 }

@@ -226,21 +226,25 @@ impl Keys {
     /// Those above.
     pub async fn pairs(&self) -> Result<Vec<Keypair>> {
         let store = self.store().await?;
-        let mut pairs: Vec<Keypair> =
-            self.node.identity().map(|own| own.pair().clone()).into_iter().collect();
-        for name in store.list().await? {
-            match store.get(&name).await {
-                Ok(key) => pairs.extend(key.map(|key| key.pair().clone())),
-                Err(error) => tracing::warn!(%error, name, "a key cannot be read"),
-            }
-        }
-        Ok(pairs)
+        pairs(self.node.identity(), store).await
     }
 
     async fn store(&self) -> Result<&dyn Keystore> {
         drop(self.node.stay_open().await?);
         Ok(self.node.keystore())
     }
+}
+
+/// The pairs of all keys that can be read.
+pub(crate) async fn pairs(own: Option<&Key>, store: &dyn Keystore) -> Result<Vec<Keypair>> {
+    let mut pairs: Vec<Keypair> = own.map(|own| own.pair().clone()).into_iter().collect();
+    for name in store.list().await? {
+        match store.get(&name).await {
+            Ok(key) => pairs.extend(key.map(|key| key.pair().clone())),
+            Err(error) => tracing::warn!(%error, name, "a key cannot be read"),
+        }
+    }
+    Ok(pairs)
 }
 
 fn check_not_self(name: &str) -> Result<()> {

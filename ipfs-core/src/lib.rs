@@ -83,11 +83,14 @@ mod hold;
 pub mod http_client;
 mod keys;
 mod mfs;
+mod names;
 #[cfg(feature = "libp2p")]
 pub mod network;
 mod node;
 mod path;
 mod peering;
+mod providing;
+mod routers;
 mod source;
 
 pub use ipfs_bitswap as bitswap;
@@ -114,8 +117,11 @@ pub use self::{
     keys::{
         FolderKeystore, Key, KeyInfo, Keys, Keystore, MAX_KEY_NAME, MemoryKeystore, check_name,
     },
+    names::Names,
     node::Node,
     path::{IntoPath, Namespace, Path},
     peering::Peering,
+    providing::{Provide, Providing},
+    routers::{DhtOptions, Dhts},
     source::NodeSource,
 };

@@ -14,6 +14,7 @@ use futures_util::{
 };
 use ipfs_bitswap::Bitswap;
 use ipfs_blockstore::files::Lock;
+use ipfs_routing::names::Republisher;
 use ipfs_traits::{
     Block, Blockstore, Cid, CodecTable, Datastore, Error, Exchange, HashTable, Multiaddr,
     Multihash, Network, PeerId, PeerInfo, Protection, Reference, ReferenceSink, Result, Routing,
@@ -23,8 +24,8 @@ use ipfs_traits::{
 use ipfs_unixfs::mfs::WeakMfs;
 
 use crate::{
-    Blocks, Builder, Dag, Hold, IntoPeer, Key, Keys, Keystore, NodeSource, Peering, UnixFs,
-    addresses, guarded::Guarded, hold::Holds,
+    Blocks, Builder, Dag, Dhts, Hold, IntoPath, IntoPeer, Key, Keys, Keystore, Names, NodeSource,
+    Path, Peering, Providing, UnixFs, addresses, guarded::Guarded, hold::Holds,
 };
 
 /// An IPFS node, inside the application's own runtime. A handle: clones are the same node.
@@ -50,6 +51,11 @@ pub(crate) struct Inner {
     pub(crate) datastore: Arc<dyn Datastore>,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) routing: Arc<dyn Routing>,
+    pub(crate) dhts: Dhts,
+    pub(crate) providing: Option<Providing>,
+    pub(crate) names: ipfs_routing::names::Names,
+    /// What keeps names alive, until the node is closed.
+    pub(crate) republisher: sync::Mutex<Option<Republisher>>,
     pub(crate) exchange: Arc<dyn Exchange>,
     pub(crate) bitswap: Option<Bitswap>,
     pub(crate) holds: Holds,
@@ -97,6 +103,20 @@ impl Node {
     /// Keys: the node's own, and those that names are published with.
     pub fn keys(&self) -> Keys {
         Keys::new(self.clone())
+    }
+
+    /// Names: published with the node's keys, and resolved to paths.
+    pub fn names(&self) -> Names {
+        Names::new(self.clone())
+    }
+
+    pub(crate) fn plain_names(&self) -> &ipfs_routing::names::Names {
+        &self.inner.names
+    }
+
+    /// The path that a path leads to, resolved where it is a name.
+    pub(crate) async fn immutable(&self, path: impl IntoPath) -> Result<Path> {
+        self.names().resolve(path).await
     }
 
     /// Blocks that belong together, under `root`: from here, or fetched and stored in one session.
@@ -215,6 +235,32 @@ impl Node {
         &self.inner.routing
     }
 
+    /// The DHTs that the node is in: see [`Builder::dht`].
+    pub fn dhts(&self) -> &Dhts {
+        &self.inner.dhts
+    }
+
+    /// What the node announces, if it does: see [`Builder::provide`].
+    pub fn providing(&self) -> Option<&Providing> {
+        self.inner.providing.as_ref()
+    }
+
+    /// Makes known that this node has these blocks: at once and durably where it
+    /// [announces](Self::providing) anyway, otherwise once, by its routing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Providing::provide`] and [`Routing::provide`].
+    pub async fn provide(&self, cids: impl IntoIterator<Item = Cid> + Send) -> Result<()> {
+        match self.providing() {
+            Some(providing) => providing.provide(cids).await,
+            None => {
+                let keys = cids.into_iter().map(|cid| *cid.hash()).collect();
+                self.routing().provide(keys).await
+            }
+        }
+    }
+
     /// The exchange.
     pub fn exchange(&self) -> &Arc<dyn Exchange> {
         &self.inner.exchange
@@ -260,7 +306,8 @@ impl Node {
         self.inner.data_dir.as_ref()
     }
 
-    /// Closes the node: the exchange, the routing, the network, then the stores, which are flushed.
+    /// Closes the node: what announces, the exchange, the routing, the network, then the stores, which
+    /// are flushed.
     /// The data directory can then be opened again. Every later call on any handle gives
     /// [`Error::Closed`]; closing twice is no error.
     ///
@@ -279,7 +326,16 @@ impl Node {
         if let Some(bootstrap) = bootstrap {
             bootstrap.stop().await;
         }
+        let republisher = inner.republisher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(republisher) = republisher {
+            republisher.stop().await;
+        }
+        let announced = match &inner.providing {
+            Some(providing) => providing.provider().close().await,
+            None => Ok(()),
+        };
         let results = [
+            announced,
             inner.exchange.close().await,
             inner.routing.close().await,
             inner.network.close().await,

@@ -32,6 +32,7 @@
 //! | the wall clock goes back | what was announced in the future is due at its next place in the interval |
 //! | the datastore | what could not be read is tried again; what could not be written is done again after a restart |
 
+mod announcements;
 mod driver;
 mod options;
 mod plan;
@@ -48,14 +49,15 @@ use std::{
 use futures_channel::{mpsc, oneshot};
 use ipfs_traits::{Datastore, Error, Multihash, Result, Routing, Runtime, Task};
 
+pub use self::{
+    announcements::Announcements,
+    options::{MAX_INTERVAL, MIN_INTERVAL, Options},
+    source::{All, Nothing, Source, from_fn},
+};
 use self::{
     driver::Shared,
     plan::Plan,
     table::{ENTRIES, Table, place},
-};
-pub use self::{
-    options::{MAX_INTERVAL, MIN_INTERVAL, Options},
-    source::{All, Nothing, Source, from_fn},
 };
 
 /// Keeps the keys of a [`Source`] announced, and announces new ones at once.

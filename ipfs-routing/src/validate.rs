@@ -35,9 +35,9 @@ impl Validators {
         Self::default()
     }
 
-    /// What all nodes of IPFS believe: public keys under `/pk`.
+    /// What all nodes of IPFS believe: public keys under `/pk`, records of names under `/ipns`.
     pub fn standard() -> Self {
-        Self::new().with("pk", PublicKeys)
+        Self::new().with("pk", PublicKeys).with("ipns", crate::ipns::Ipns)
     }
 
     /// Adds a namespace, without slashes; it takes the place of one with the same name.

@@ -61,7 +61,7 @@ impl UnixFs {
         target: impl IntoPath,
         parents: bool,
     ) -> Result<Patched> {
-        let (path, target) = (path.into_path()?, self.resolve(target).await?);
+        let (path, target) = (self.node.immutable(path).await?, self.resolve(target).await?);
         let desk = self.desk(&path)?;
         let patcher = desk.patcher.clone().make_parents(parents);
         let target = patcher.target(&target).await?;
@@ -76,7 +76,7 @@ impl UnixFs {
     ///
     /// Those of [`Patcher::remove_link`].
     pub async fn remove_link(&self, path: impl IntoPath) -> Result<Patched> {
-        let path = path.into_path()?;
+        let path = self.node.immutable(path).await?;
         let desk = self.desk(&path)?;
         let root = desk.patcher.remove_link(path.root()?, names(&path)).await?;
         desk.done(root).await
@@ -93,7 +93,7 @@ impl UnixFs {
         path: impl IntoPath,
         changes: impl Stream<Item = Result<Change>>,
     ) -> Result<Patched> {
-        let path = path.into_path()?;
+        let path = self.node.immutable(path).await?;
         let (root, desk) = (self.resolve(&path).await?, self.desk(&path)?);
         let root = desk.patcher.apply(&root, changes).await?;
         desk.done(root).await

@@ -126,6 +126,11 @@ impl Table {
         self.save(keys.iter().fold(Batch::new(), put)).await
     }
 
+    /// Whether the source had a key, or it was handed over.
+    pub(super) async fn has(&self, key: &Placed) -> Result<bool> {
+        Ok(self.0.get(&key.entry(KEYS)).await?.is_some())
+    }
+
     /// Queues keys, and enters them in the schedule.
     pub(super) async fn queue(&self, keys: &[Placed], generation: u64) -> Result<()> {
         let generation = Bytes::copy_from_slice(&generation.to_be_bytes());
