@@ -10,6 +10,7 @@
 //! | [`dnslink`] | domains that lead to content paths |
 //! | [`ipns`] | names that are keys, and their signed records |
 //! | [`Position`] | where peers and keys stand in the space of Kademlia |
+//! | [`provide`] | keeping what a node has announced |
 //! | [`Validator`], [`Validators`] | which values a key may have, and which of two is better |
 //!
 //! # When not to use it

@@ -163,7 +163,8 @@ impl Plan {
         }
     }
 
-    /// Keys that wait, as near to each other as there are enough. What failed before goes alone.
+    /// Keys that wait, as near to each other as there are enough. What failed together is
+    /// not put together again.
     fn announce(&mut self, time: Time) -> Option<Job> {
         let offline = self.offline();
         if !self.room(self.announces.running, self.options.announcing, time) {
@@ -179,14 +180,12 @@ impl Plan {
         };
         let mut units = vec![(first, self.waiting[first])];
         let mut keys = self.waiting[first];
-        if lane.failures(first) == 0 {
-            for unit in (first + 1..UNITS).filter(ready) {
-                if keys >= self.options.batch || lane.failures(unit) > 0 {
-                    break;
-                }
-                keys += self.waiting[unit];
-                units.push((unit, self.waiting[unit]));
+        for unit in (first + 1..UNITS).filter(ready) {
+            if keys >= self.options.batch || lane.failures(unit) > 0 {
+                break;
             }
+            keys += self.waiting[unit];
+            units.push((unit, self.waiting[unit]));
         }
         self.cursor = units.last().map_or(0, |(last, _)| last + 1);
         self.announces.start(units.iter().map(|(unit, _)| *unit));

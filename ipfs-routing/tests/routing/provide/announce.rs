@@ -118,8 +118,12 @@ fn keys_that_fail_are_tried_again_alone() {
         world.router.fails(move |keys| keys.contains(&bad));
         let provider = world.provider(Nothing).await;
         provider.announce(keys(0..2000)).await.unwrap();
-        world.sleep(HOUR).await;
+        world.sleep(HOUR / 2).await;
+        provider.announce(keys(5000..7000)).await.unwrap();
+        world.sleep(HOUR / 2).await;
         let calls = world.router.calls();
+        let again = calls.iter().filter(|call| call.failed).skip(1);
+        assert!(again.map(|call| call.keys.len()).max().unwrap() < 12);
         let good: Vec<_> = keys(0..2000).into_iter().filter(|key| *key != bad).collect();
         let seen = super::world::counts(&calls);
         let left: Vec<_> = good.iter().filter(|key| !seen.contains_key(key)).collect();
