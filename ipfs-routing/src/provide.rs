@@ -82,7 +82,7 @@ use self::{
 /// let routing = Arc::new(RoutingTable::new().join(peer_id(1).into()));
 /// let blocks = Arc::new(MemoryStore::new());
 /// let block = Block::of(codes::RAW, codes::SHA2_256, "hello", &HashTable::standard())?;
-/// blocks.put(&block).await?;
+/// blocks.put(block.clone()).await?;
 ///
 /// let provider = Provider::spawn(
 ///     Arc::new(runtime),
