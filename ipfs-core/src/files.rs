@@ -180,8 +180,10 @@ impl UnixFs {
             let (node, hold, sink) = (self.node.clone(), hold.clone(), sink.clone());
             importer = importer.references(Arc::new(References { node, hold, sink }));
         }
+        let node = self.node.clone();
         start(importer).and_then(|report| async move {
             store.flush().await?;
+            node.announce_added(report.cid).await;
             Ok(Added { cid: report.cid, report, hold })
         })
     }

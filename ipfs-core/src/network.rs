@@ -8,6 +8,7 @@ mod frames;
 mod handler;
 mod mdns;
 mod muxer;
+mod reach;
 mod registry;
 mod streams;
 mod swarm;
@@ -48,6 +49,11 @@ pub struct Options {
     /// few of them have anything waiting. What one connection may have is fixed: 256 streams and
     /// 96 MiB over TCP, 256 streams and 24 MiB over QUIC.
     pub max_streams: usize,
+    /// Addresses at which others can reach this node, where the host knows of any: of a port that is
+    /// forwarded, a name, a proxy. Peers are told of them; with a public one this node counts as
+    /// reachable by all ([`Reachability::Public`]), and serves the wide DHT. The default is none, and
+    /// then it is not known.
+    pub external: Vec<Multiaddr>,
     /// Whether peers of the local network are looked for by multicast DNS, as Kubo does
     /// (`_p2p._udp.local`): those found are connected, 32 at once, and this node answers with its
     /// addresses. The default is not to: a library does not make itself known unasked. Everyone in
@@ -66,6 +72,7 @@ impl Default for Options {
             max_incoming: 1024,
             max_outgoing: 1024,
             max_streams: 8192,
+            external: Vec::new(),
             mdns: false,
             tokio: None,
         }

@@ -261,6 +261,16 @@ impl Node {
         }
     }
 
+    /// Announces what was just added, where all is announced: it is found at once, and what is below
+    /// it with the next round.
+    pub(crate) async fn announce_added(&self, root: Cid) {
+        if let Some(providing) = self.providing()
+            && let Err(error) = providing.added(root).await
+        {
+            tracing::debug!(%error, "what was added is announced later");
+        }
+    }
+
     /// The exchange.
     pub fn exchange(&self) -> &Arc<dyn Exchange> {
         &self.inner.exchange

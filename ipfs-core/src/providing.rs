@@ -47,6 +47,7 @@ impl Provide {
 
     pub(crate) async fn start(self, parts: &Parts) -> Result<Providing> {
         let datastore = parts.datastore()?.clone();
+        let all = matches!(self.what, What::All);
         let (source, chosen): (Arc<dyn Source>, _) = match self.what {
             What::All => (Arc::new(All(parts.store()?.clone())), None),
             What::Chosen => {
@@ -58,7 +59,7 @@ impl Provide {
         };
         let (runtime, routing) = (parts.runtime().clone(), parts.routing()?.clone());
         let provider = Provider::spawn(runtime, routing, datastore, source, self.options).await?;
-        Ok(Providing { provider, chosen })
+        Ok(Providing { provider, chosen, all })
     }
 }
 
@@ -88,6 +89,8 @@ pub struct Providing {
     provider: Provider,
     /// Where the chosen stand, if what is announced is what is chosen.
     chosen: Option<Arc<dyn Datastore>>,
+    /// Whether it is every block.
+    all: bool,
 }
 
 /// Where the chosen stand in the datastore: this, and the multihash.
@@ -143,6 +146,14 @@ impl Providing {
             datastore.commit(batch).await?;
         }
         Ok(())
+    }
+
+    /// The root of something was added.
+    pub(crate) async fn added(&self, root: Cid) -> Result<()> {
+        match self.all {
+            true => self.provider.announce([*root.hash()]).await,
+            false => Ok(()),
+        }
     }
 
     /// What announces: its counters, pausing, and a round at once.

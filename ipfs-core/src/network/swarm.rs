@@ -8,11 +8,14 @@ use std::{
 
 use futures_channel::{mpsc, oneshot};
 use futures_util::{StreamExt, select_biased};
-use ipfs_traits::{Error, Multiaddr, PeerId, PeerInfo, Result, Runtime, network::Protocol};
+use ipfs_traits::{
+    Error, Multiaddr, PeerId, PeerInfo, Result, Runtime,
+    network::{Protocol, Reachability},
+};
 use libp2p::{
     Swarm,
     connection_limits::{self, ConnectionLimits},
-    core::transport::ListenerId,
+    core::{ConnectedPoint, transport::ListenerId},
     identify, mdns, ping,
     swarm::{
         Config, ConnectionId, NetworkBehaviour, SwarmEvent,
@@ -25,6 +28,7 @@ use libp2p_identity::Keypair;
 use super::{
     CLOSED, Near, Options,
     mdns::DIALS,
+    reach::{believed, is_public},
     registry::Registry,
     streams::Streams,
     transport::{self, Entered},
@@ -79,6 +83,8 @@ pub(super) struct Driver {
     connecting: HashMap<PeerId, Connecting>,
     /// Those who wait until a peer is gone.
     leaving: HashMap<PeerId, Vec<oneshot::Sender<()>>>,
+    /// How each connection came to be.
+    connected: HashMap<ConnectionId, ConnectedPoint>,
     closing: Option<oneshot::Sender<()>>,
     near: Option<Near>,
     /// Peers of the local network that were found and not dialed yet, and the dials to others.
@@ -104,6 +110,7 @@ impl Driver {
             Ok(driver) => driver,
             Err(error) => return drop(listening.send(Err(error))),
         };
+        driver.tell_addresses();
         let listens = driver.listen(listen).await;
         let failed = listens.is_err();
         if listening.send(listens).is_err() || failed {
@@ -159,10 +166,24 @@ impl Driver {
             .with_per_connection_event_buffer_size(BUFFER)
             .with_max_negotiating_inbound_streams(NEGOTIATING)
             .with_smart_dial();
-        let swarm = Swarm::new(transport, behaviour, peer, config);
-        let (connecting, leaving) = (HashMap::new(), HashMap::new());
-        let (found, dialing) = (VecDeque::new(), HashSet::new());
-        Ok(Self { swarm, registry, connecting, leaving, closing: None, near, found, dialing })
+        let mut swarm = Swarm::new(transport, behaviour, peer, config);
+        for address in options.external {
+            if is_public(&address) {
+                registry.events.reachability(Reachability::Public);
+            }
+            swarm.add_external_address(address);
+        }
+        Ok(Self {
+            swarm,
+            registry,
+            connecting: HashMap::new(),
+            leaving: HashMap::new(),
+            connected: HashMap::new(),
+            closing: None,
+            near,
+            found: VecDeque::new(),
+            dialing: HashSet::new(),
+        })
     }
 
     /// Listens at all the addresses that are given, or at any of the default ones.
@@ -257,10 +278,18 @@ impl Driver {
         }
     }
 
+    /// Where this node can be reached has changed.
+    fn tell_addresses(&self) {
+        let swarm = &self.swarm;
+        let addresses = swarm.external_addresses().chain(swarm.listeners()).cloned();
+        self.registry.set_addresses(addresses.collect());
+    }
+
     fn handle(&mut self, event: Event) {
         match event {
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.dialing.remove(&connection_id);
+                self.connected.insert(connection_id, endpoint);
                 if self.closing.is_some() {
                     let _ = self.swarm.disconnect_peer_id(peer_id);
                 }
@@ -269,7 +298,11 @@ impl Driver {
                     let _ = waiting.send(Ok(()));
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.connected.remove(&connection_id);
+                if num_established > 0 {
+                    return;
+                }
                 for waiting in self.leaving.remove(&peer_id).unwrap_or_default() {
                     let _ = waiting.send(());
                 }
@@ -286,16 +319,17 @@ impl Driver {
             | SwarmEvent::ListenerClosed { .. }
             | SwarmEvent::ExternalAddrConfirmed { .. }
             | SwarmEvent::ExternalAddrExpired { .. } => {
-                let swarm = &self.swarm;
-                let addresses = swarm.external_addresses().chain(swarm.listeners()).cloned();
-                self.registry.set_addresses(addresses.collect());
+                self.tell_addresses();
             }
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
                 peer_id,
+                connection_id,
                 info,
-                ..
             })) => {
-                self.registry.events.addresses(peer_id, info.listen_addrs);
+                if let Some(connection) = self.connected.get(&connection_id) {
+                    let addresses = believed(connection, info.listen_addrs);
+                    self.registry.events.addresses(peer_id, addresses);
+                }
                 let names = info.protocols.iter().map(|name| Protocol::new(name.as_ref()));
                 self.registry.events.protocols(peer_id, names.filter_map(Result::ok).collect());
             }
