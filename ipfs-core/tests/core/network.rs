@@ -95,7 +95,7 @@ async fn a_protocol_that_nobody_accepts_is_unsupported_for_that_call_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_application_connects_stays_connected() {
     // Only the one that dials lets connections go.
-    let mut options = ipfs_core::ipfs_core::network::Options::default();
+    let mut options = ipfs_core::network::Options::default();
     options.idle_timeout = Duration::from_millis(100);
     let quiet =
         || Node::builder().exchange(ipfs_core::OfflineExchange).listen([TCP.parse().unwrap()]);
@@ -166,7 +166,7 @@ fn a_node_runs_on_another_runtime_than_tokio() {
     let sockets =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let sockets = sockets.unwrap();
-    let mut options = ipfs_core::ipfs_core::network::Options::default();
+    let mut options = ipfs_core::network::Options::default();
     options.tokio = Some(sockets.handle().clone());
     smol::block_on(async {
         let node = || {
@@ -248,7 +248,7 @@ async fn bytes_are_counted_by_peer_and_by_protocol() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_of_all_peers_are_bounded_together() {
     let node = |max_streams| async move {
-        let mut options = ipfs_core::ipfs_core::network::Options::default();
+        let mut options = ipfs_core::network::Options::default();
         options.max_streams = max_streams;
         let node = Node::builder().listen([TCP.parse().unwrap()]).libp2p(options);
         node.exchange(ipfs_core::OfflineExchange).spawn().await.unwrap().network().clone()
@@ -283,7 +283,7 @@ async fn nodes_of_one_network_find_each_other() {
     if let Err(why) = multicast() {
         return println!("skipped: no multicast here ({why})");
     }
-    let mut options = ipfs_core::ipfs_core::network::Options::default();
+    let mut options = ipfs_core::network::Options::default();
     options.mdns = true;
     let node = || Node::builder().libp2p(options.clone()).spawn();
     let (a, b) = (node().await.unwrap(), node().await.unwrap());
