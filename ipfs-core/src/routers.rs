@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ipfs_routing::{
     Validators,
-    combine::Combined,
+    combine::{Combined, Static},
     dht::{self, Dht, Scope},
     provide::Announcements,
 };
-use ipfs_traits::{NoRouting, Parts, Result, Routing};
+use ipfs_traits::{NoRouting, Parts, PeerInfo, Result, Routing};
 
 /// Which DHTs a node takes part in, and how.
 ///
@@ -74,11 +74,12 @@ impl Dhts {
     }
 }
 
-/// The routing of a node, and the DHTs in it.
+/// The routing of a node, and the DHTs in it. The peers that it stays connected to are known.
 pub(crate) async fn build(
     parts: &Parts,
     options: Option<DhtOptions>,
     given: Option<Arc<dyn Routing>>,
+    known: Vec<PeerInfo>,
 ) -> Result<(Arc<dyn Routing>, Dhts)> {
     let dhts = match options {
         Some(options) => Dhts::spawn(options, parts).await?,
@@ -87,6 +88,9 @@ pub(crate) async fn build(
     let shared = |dht: &Dht| Arc::new(dht.clone()) as Arc<dyn Routing>;
     let own = dhts.lan.iter().chain(&dhts.wan).map(shared);
     let mut routers: Vec<Arc<dyn Routing>> = own.chain(given).collect();
+    if !known.is_empty() {
+        routers.push(Arc::new(Static::new(known)));
+    }
     let routing: Arc<dyn Routing> = match routers.len() {
         0 => Arc::new(NoRouting),
         1 => routers.remove(0),

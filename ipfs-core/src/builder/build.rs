@@ -14,7 +14,7 @@ use libp2p_identity::Keypair;
 
 use super::Builder;
 use crate::{
-    FolderKeystore, Key, Keystore, Node, Peering,
+    FolderKeystore, Key, Keystore, Node, Peering, addresses,
     data_dir::DataDir,
     guarded::Guarded,
     hold::Holds,
@@ -74,7 +74,8 @@ impl Builder {
             Some(recipe) => Some(recipe.build(parts).await?),
             None => None,
         };
-        let (routing, dhts) = routers::build(parts, self.dht.take(), given).await?;
+        let known = addresses::by_peer(self.peering.iter().cloned())?;
+        let (routing, dhts) = routers::build(parts, self.dht.take(), given, known).await?;
         built.dhts = dhts;
         #[cfg(feature = "libp2p")]
         let routing = match self.near.take() {
