@@ -110,7 +110,10 @@ impl Builder {
     #[cfg(not(feature = "libp2p"))]
     #[expect(clippy::unused_async, reason = "the host is built asynchronously, where it is there")]
     async fn host(&mut self, _: &Parts, _: Keypair) -> Result<Arc<dyn Network>> {
-        Err(Error::invalid("builder", "without the feature libp2p a network must be given"))
+        Err(ipfs_traits::Error::invalid(
+            "builder",
+            "without the feature libp2p a network must be given",
+        ))
     }
 }
 
