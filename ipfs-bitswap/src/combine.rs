@@ -19,7 +19,7 @@ use ipfs_traits::{
 
 use self::gather::Gather;
 pub use self::recipe::CombinedRecipe;
-use crate::latch::{Latch, lock};
+use ipfs_traits::sync::{Latch, lock};
 
 /// Several exchanges as one.
 ///

@@ -26,7 +26,7 @@ use std::{
 use async_trait::async_trait;
 use ipfs_traits::{
     Block, Blockstore, Cid, Error, Exchange, HashTable, Network, Parts, PeerId, Prefix, Recipe,
-    Result, Routing, Runtime, Session, Task, codes,
+    Result, Routing, Runtime, Session, Task, codes, sync::lock,
 };
 
 use self::{
@@ -34,7 +34,6 @@ use self::{
 };
 use crate::{
     engine::{Engine, Stats},
-    latch::lock,
     policy::{Everybody, Ledger, Policy, RateLimits},
 };
 

@@ -66,7 +66,7 @@ use self::{
     session::HttpSession,
     wants::{Added, Given, Mailbox, Wants},
 };
-use crate::latch::{Latch, lock};
+use ipfs_traits::sync::{Latch, lock};
 
 /// Fetches from trustless gateways.
 ///

@@ -30,7 +30,6 @@ pub mod combine;
 mod driver;
 pub mod engine;
 pub mod http;
-mod latch;
 pub mod message;
 mod policy;
 mod wanted;

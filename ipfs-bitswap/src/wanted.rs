@@ -18,7 +18,7 @@ use futures_core::{Stream, stream::BoxStream};
 use futures_util::StreamExt;
 use ipfs_traits::{Block, Cid, Error, HashTable, Result, limits};
 
-use crate::latch::lock;
+use ipfs_traits::sync::lock;
 
 /// The most answers that a stream owes at once, however small the blocks are.
 const MAX_WANTS: usize = 1024;

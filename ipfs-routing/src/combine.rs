@@ -28,7 +28,9 @@ use futures_util::{
     future::{self, join_all},
     stream,
 };
-use ipfs_traits::{Error, Multihash, PeerId, PeerInfo, Recipe, Result, Routing, Runtime};
+use ipfs_traits::{
+    Error, Multihash, PeerId, PeerInfo, Recipe, Result, Routing, Runtime, sync::Latch,
+};
 
 pub use self::{
     cached::{Cached, CachedOptions},
@@ -43,7 +45,7 @@ use self::{
 };
 use crate::{
     Validators,
-    latch::{Latch, until},
+    until::{closed, until},
 };
 
 /// Several routers as one.
@@ -171,7 +173,7 @@ impl Combined {
             return stream::iter([Err(error)]).boxed();
         }
         let gather = Gather::new(self.runtime.clone(), self.routers.clone(), Box::new(ask));
-        until(gather.boxed(), vec![self.latch.closed()])
+        until(gather.boxed(), vec![closed(&self.latch)])
     }
 
     /// The first answer that says anything.

@@ -24,9 +24,9 @@ pub mod dht;
 pub mod dnslink;
 pub mod ipns;
 mod keyspace;
-mod latch;
 pub mod names;
 pub mod provide;
+mod until;
 mod validate;
 
 pub use ipfs_traits::Routing;

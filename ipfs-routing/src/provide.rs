@@ -42,12 +42,12 @@ mod table;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use futures_channel::{mpsc, oneshot};
-use ipfs_traits::{Datastore, Error, Multihash, Result, Routing, Runtime, Task};
+use ipfs_traits::{Datastore, Error, Multihash, Result, Routing, Runtime, Task, sync::lock};
 
 pub use self::{
     announcements::Announcements,
@@ -277,11 +277,6 @@ impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         lock(&self.shared.plan).queued -= self.keys;
     }
-}
-
-/// Locks, also after another thread has panicked: nothing behind these locks is left half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn instant(wall: u64) -> SystemTime {

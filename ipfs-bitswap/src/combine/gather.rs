@@ -16,7 +16,7 @@ use super::{
     Inner,
     tier::{Answer, Tier},
 };
-use crate::latch::Closed;
+use ipfs_traits::sync::Closed;
 
 /// The most answers that a stream owes at once: what bitswap and the exchange over HTTP have under
 /// way of small blocks. Only CIDs wait here; the exchanges bound the bytes.

@@ -12,7 +12,7 @@ use futures_core::{Stream, stream::BoxStream};
 use futures_util::StreamExt;
 use ipfs_traits::{Block, Cid, Result, Session};
 
-use crate::latch::lock;
+use ipfs_traits::sync::lock;
 
 /// An answer of a source.
 pub(super) type Answer = (Cid, Result<Block>);

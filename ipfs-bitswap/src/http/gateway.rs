@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use ipfs_traits::{Error, GiverStats};
 
 use super::request::{Fault, GatewayError};
-use crate::latch::{Closed, lock};
+use ipfs_traits::sync::{Closed, lock};
 
 /// The first pause after a failure: long enough for a server that restarts to answer a few of the
 /// next requests.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use ipfs_traits::{Giver, GiverStats, SessionStats};
 
 use super::{gateway::Gateway, wants::Given};
-use crate::latch::lock;
+use ipfs_traits::sync::lock;
 
 /// Counts for one session.
 #[derive(Debug)]

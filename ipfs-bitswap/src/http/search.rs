@@ -15,7 +15,7 @@ use super::{
     gateway::{Gateway, Standing, Ticket},
     request::{self, Fault},
 };
-use crate::latch::Closed;
+use ipfs_traits::sync::Closed;
 
 /// How often one gateway may fail during one search before it is no longer asked: it is asked again
 /// twice, after pauses of a second and more, which is what a server needs that is busy or restarts.

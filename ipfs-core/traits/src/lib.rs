@@ -22,6 +22,7 @@
 //! | [`memory`], [`VirtualRuntime`] | plugs for tests and examples |
 //! | [`OfflineExchange`], [`NoRouting`], [`NoNetwork`] | plugs of a node that does without |
 //! | [`conformance`] | checks for a plug of one's own |
+//! | [`sync`] | waiting for one another |
 //! | [`work`] | an import or an export under way, with its progress |
 //! | [`car`], [`protobuf`], [`varint`] | formats that several crates share |
 //! | [`Error`], [`limits`] | what can go wrong, and what bounds hold |
@@ -58,6 +59,7 @@ mod resolve;
 mod routing;
 mod runtime;
 mod source;
+pub mod sync;
 pub mod varint;
 mod virtual_time;
 pub mod work;

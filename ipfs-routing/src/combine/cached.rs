@@ -11,12 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::{StreamExt, stream};
-use ipfs_traits::{Error, Multihash, PeerId, PeerInfo, Result, Routing, Runtime};
+use ipfs_traits::{Error, Multihash, PeerId, PeerInfo, Result, Routing, Runtime, sync::lock};
 
-use crate::{
-    cache::{Cache, MAX_KEPT},
-    latch::lock,
-};
+use crate::cache::{Cache, MAX_KEPT};
 
 /// Remembers for a while which providers and peers another router found, and that it found none.
 ///

@@ -17,7 +17,9 @@ use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, future, str
 use http::{Method, Uri};
 use ipfs_traits::{
     AddressFilter, Error, HttpClient, Multihash, PeerId, PeerInfo, Recipe, Result, Routing,
-    Runtime, network::MAX_ADDRESSES,
+    Runtime,
+    network::MAX_ADDRESSES,
+    sync::{Latch, lock},
 };
 
 use self::recipe::HttpRecipe;
@@ -25,7 +27,7 @@ use super::{Filters, Lookup, Record, Records, ipns_name, pause::Pause};
 use crate::{
     MAX_VALUE, Validators,
     cache::Cache,
-    latch::{Latch, lock, until},
+    until::{closed, until},
 };
 
 /// A router that asks an endpoint of the Delegated Routing HTTP API.
@@ -174,7 +176,7 @@ impl Shared {
         }
         let time = self.runtime.sleep_until(self.runtime.now() + self.options.timeout);
         let time = time.map(|()| Error::TimedOut("an answer of a router")).boxed();
-        let ends = vec![self.latch.closed(), time];
+        let ends = vec![closed(&self.latch), time];
         until(self.ask(lookup, want).try_flatten_stream().boxed(), ends)
     }
 

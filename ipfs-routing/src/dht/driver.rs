@@ -14,7 +14,7 @@ mod watch;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
 };
 
@@ -24,7 +24,7 @@ use futures_channel::mpsc;
 use futures_core::stream::BoxStream;
 use ipfs_traits::{
     Datastore, Error, Multihash, Network, Parts, PeerId, PeerInfo, Recipe, Result, Routing,
-    Runtime, Task, network::Protocol,
+    Runtime, Task, network::Protocol, sync::lock,
 };
 use sha2::{Digest, Sha256};
 
@@ -178,10 +178,6 @@ impl Drop for Running {
 const CORRECTIONS: usize = 32;
 
 pub(super) const CLOSED: Error = Error::Closed("the DHT");
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Dht {
     /// Starts on the datastore and the network of a half-built node.

@@ -10,14 +10,13 @@ use bytes::{Bytes, BytesMut};
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, Response, header};
-use ipfs_traits::{Error, HttpBody, Result};
+use ipfs_traits::{Error, HttpBody, Result, sync::lock};
 
 use super::Shared;
 use crate::{
     MAX_VALUE,
     cache::MAX_KEPT,
     delegated::{Decoder, Format, IPNS_RECORD, JSON, NDJSON, Record},
-    latch::lock,
 };
 
 /// The longest that an answer is kept, whatever it says: providers come and go.

@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use ipfs_traits::{Error, HttpBody, Result, RuntimeExt};
+use ipfs_traits::{Error, HttpBody, Result, RuntimeExt, sync::lock};
 
 use super::Shared;
-use crate::{
-    delegated::{IPNS_RECORD, NDJSON_OR_JSON},
-    latch::lock,
-};
+use crate::delegated::{IPNS_RECORD, NDJSON_OR_JSON};
 
 /// What an endpoint did, for the source of an [`Error::Component`].
 #[derive(Debug, thiserror::Error)]

@@ -7,9 +7,9 @@ use futures_channel::mpsc;
 use futures_util::{
     AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, select_biased, stream::FuturesUnordered,
 };
-use ipfs_traits::{Error, PeerInfo, Result, RuntimeExt, network::Stream, varint};
+use ipfs_traits::{Error, PeerInfo, Result, RuntimeExt, network::Stream, sync::lock, varint};
 
-use super::{ANSWER, Shared, lock};
+use super::{ANSWER, Shared};
 use crate::dht::{
     engine::{Query, QueryId},
     message::{MAX_ANSWER, Message},

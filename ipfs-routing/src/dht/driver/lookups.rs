@@ -8,9 +8,9 @@ use std::{
 use futures_channel::{mpsc, oneshot};
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
-use ipfs_traits::{Error, Multihash, PeerId, PeerInfo, Result};
+use ipfs_traits::{Error, Multihash, PeerId, PeerInfo, Result, sync::lock};
 
-use super::{CLOSED, Shared, lock};
+use super::{CLOSED, Shared};
 use crate::dht::engine::{Event, Find, LookupId, Outcome};
 
 /// Lookups at once: many more than a node begins by itself, and some 20 MB of memory.

@@ -1,9 +1,9 @@
 //! The routing table, saved and loaded: a node that was here before needs nobody to begin with.
 
 use futures_util::TryStreamExt;
-use ipfs_traits::{Batch, PeerId, PeerInfo, Result};
+use ipfs_traits::{Batch, PeerId, PeerInfo, Result, sync::lock};
 
-use super::{Shared, lock};
+use super::Shared;
 use crate::dht::records::format;
 
 /// Whom the table named when it was saved has to answer first.
