@@ -4,6 +4,8 @@ use proptest::{prelude::*, sample::Index};
 
 #[path = "../hostile/codecs.rs"]
 mod codecs;
+#[path = "../hostile/keys.rs"]
+pub(crate) mod keys;
 #[path = "../hostile/path.rs"]
 mod path;
 

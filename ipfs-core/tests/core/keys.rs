@@ -8,7 +8,7 @@ use ipfs_core::{
 };
 use proptest::prelude::*;
 
-use crate::support::text;
+use crate::{hostile::keys::keys, support::text};
 
 async fn folder(path: &Path) -> FolderKeystore {
     FolderKeystore::open(path, Arc::new(TokioRuntime::current().unwrap())).await.unwrap()
@@ -299,21 +299,6 @@ fn formats() -> Vec<Vec<u8>> {
     protobufs.chain(keys.iter().map(|key| key.to_pem().unwrap().into_bytes())).collect()
 }
 
-fn read(bytes: &[u8]) {
-    let read = |key: Result<Key>| {
-        if let Ok(key) = key {
-            // An RSA key whose numbers do not belong together is found out by signing.
-            if let Ok(signature) = key.sign(b"data") {
-                assert!(key.verify(b"data", &signature));
-            }
-            Key::from_protobuf(&key.to_protobuf().unwrap()).unwrap();
-            Key::from_pem(&key.to_pem().unwrap()).unwrap();
-        }
-    };
-    read(Key::from_protobuf(bytes));
-    read(Key::from_pem(&String::from_utf8_lossy(bytes)));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -324,15 +309,15 @@ proptest! {
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         cut in any::<prop::sample::Index>(),
     ) {
-        read(&noise);
+        keys(&noise);
         for mut format in formats() {
             for (at, byte) in &changes {
                 let at = at.index(format.len());
                 format[at] = *byte;
             }
-            read(&format);
+            keys(&format);
             format.truncate(cut.index(format.len()));
-            read(&format);
+            keys(&format);
         }
     }
 }
