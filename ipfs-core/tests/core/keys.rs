@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use ipfs_core::{
-    Error, FolderKeystore, Key, Keystore, MAX_KEY_NAME, MemoryKeystore, Node, Result, TokioRuntime,
+    Error, FolderKeystore, Key, Keystore, MAX_KEY_NAME, MemoryKeystore, Node, TokioRuntime,
     identity::{KeyType, Keypair},
 };
 use proptest::prelude::*;
