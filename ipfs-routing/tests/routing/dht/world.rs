@@ -363,6 +363,13 @@ impl World {
         (lookups, messages)
     }
 
+    /// Bytes of a record that a node sends.
+    pub(crate) fn record_bytes(&self, node: usize) -> usize {
+        let mut message = Message::new(Kind::AddProvider, hash(0).to_bytes());
+        message.providers.push(self.nodes[node].info.clone());
+        message.encode().len()
+    }
+
     /// Tells a peer that a node has a block.
     pub(crate) fn tell(&mut self, node: usize, peer: &PeerId, key: Multihash) {
         let to = self.by_id.get(peer).copied().filter(|to| self.nodes[*to].alive);
