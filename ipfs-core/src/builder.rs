@@ -109,23 +109,23 @@ impl Builder {
         self
     }
 
-    /// Keeps the keys of [`Node::keys`] in this store. The default is a [`FolderKeystore`] in the
-    /// data directory, or memory.
+    /// Keeps the keys of [`Node::keys`] in this store. The default is a
+    /// [`FolderKeystore`](crate::FolderKeystore) in the data directory, or memory.
     pub fn keystore(mut self, store: impl Keystore) -> Self {
         self.keystore = Some(Arc::new(store));
         self
     }
 
-    /// Keeps blocks in this store. The default is a [`PackStore`] in the data directory, or memory. A
-    /// data directory whose `blocks` is a flatfs, as Kubo's is, keeps it: then it is a
-    /// [`FlatStore`].
+    /// Keeps blocks in this store. The default is a [`PackStore`](ipfs_blockstore::PackStore) in the
+    /// data directory, or memory. A data directory whose `blocks` is a flatfs, as Kubo's is, keeps it:
+    /// then it is a [`FlatStore`](ipfs_blockstore::FlatStore).
     pub fn store(mut self, store: impl Recipe<dyn Blockstore>) -> Self {
         self.store = Some(Box::new(store));
         self
     }
 
-    /// Keeps small state in this datastore. The default is a [`RedbDatastore`] in the data
-    /// directory, or memory.
+    /// Keeps small state in this datastore. The default is a
+    /// [`RedbDatastore`](ipfs_blockstore::RedbDatastore) in the data directory, or memory.
     pub fn datastore(mut self, datastore: impl Recipe<dyn Datastore>) -> Self {
         self.datastore = Some(Box::new(datastore));
         self
@@ -241,8 +241,8 @@ impl Builder {
         self
     }
 
-    /// Stays connected to these peers, each address ending in `/p2p/<peer id>`: see [`Peering`]. The
-    /// default is nobody.
+    /// Stays connected to these peers, each address ending in `/p2p/<peer id>`: see
+    /// [`Peering`](crate::Peering). The default is nobody.
     pub fn peering(mut self, addresses: impl IntoIterator<Item = Multiaddr>) -> Self {
         self.peering = addresses.into_iter().collect();
         self
