@@ -38,12 +38,15 @@
 //! | [`Node::fetch`] → [`Fetch`] | a path, a file, a range or a whole DAG brought here, watched |
 //! | [`Hold`] | what must not be deleted yet |
 //! | [`Node::keys`] → [`Keys`] | keys: the node's own, and those that names are published with |
+//! | [`Node::names`] → [`Names`] | names that stay while what they lead to changes: published and resolved |
+//! | [`DhtOptions`], [`Node::dhts`] → [`Dhts`] | the DHTs that a node is in, if any |
+//! | [`Provide`], [`Node::providing`] → [`Providing`] | what a node announces, if anything |
 //! | [`Bootstrap`], [`Node::peering`] → [`Peering`] | whom the node connects to by itself |
 //! | [`Path`], [`IntoPath`], [`IntoPeer`] | what calls take |
 //! | `http_client` | the client of HTTP by reqwest (feature `reqwest`) |
 //! | `dns` | the resolver of names by hickory (feature `dns`) |
 //! | [`standard_codecs`], [`Json`], [`Cbor`], [`Raw`] | codecs |
-//! | [`bitswap`], [`blockstore`], [`unixfs`] | the parts, to be used alone or with other settings |
+//! | [`bitswap`], [`blockstore`], [`routing`], [`unixfs`] | the parts, to be used alone or with other settings |
 //! | the rest | `ipfs-traits`: what a plug of one's own is written against |
 //!
 //! # Plugs
@@ -51,13 +54,14 @@
 //! A store, a datastore, a network, a routing, an exchange, a codec, a hash function or a runtime of
 //! one's own goes in through the [`Builder`]; each is written against `ipfs-traits` alone, and
 //! checked by one of its [`conformance`] suites. Several exchanges go in as one, such as peers and a
-//! gateway: see [`Builder::exchange`].
+//! gateway: see [`Builder::exchange`]. Routers likewise: see [`routing::combine`].
 //!
 //! # Features
 //!
 //! `tokio` (default): the runtime is found, if it is tokio. `libp2p` (default): connections over TCP
-//! and QUIC; without it a network must be given, or the node is offline. `reqwest`: a client of HTTP.
-//! `dns`: a resolver of names.
+//! and QUIC; without it a network must be given, or the node is offline. `dns` (default): domains are
+//! looked up, by the system's servers or over HTTPS; without it a resolver must be given, or
+//! `/ipns/<domain>` is not resolved. `reqwest`: a client of HTTP.
 //!
 //! # When not to use it
 //!
