@@ -1,13 +1,13 @@
 //! Lookups under way, and the streams of what they find.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use futures_channel::{mpsc, oneshot};
-use futures_core::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_core::{future::BoxFuture, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, select_biased, stream, stream::FuturesUnordered};
 use ipfs_traits::{Error, Multihash, PeerId, PeerInfo, Result, sync::lock};
 
 use super::{CLOSED, Shared};
@@ -16,8 +16,12 @@ use crate::dht::engine::{Event, Find, LookupId, Outcome};
 /// Lookups at once: many more than a node begins by itself, and some 20 MB of memory.
 const MAX_LOOKUPS: usize = 256;
 
-/// Peers whose addresses are looked for at once, of a lookup that found their names alone.
-const NAMELESS: usize = 4;
+/// Providers whose addresses are looked for at once, of a lookup that found their names alone.
+const LOCATING: usize = 4;
+
+/// Providers of one lookup whose addresses are looked for; more are given as they are. Each costs a
+/// lookup of its own, and one peer may make up a thousand.
+const MAX_NAMELESS: usize = 64;
 
 /// Who waits for what.
 #[derive(Debug, Default)]
@@ -161,39 +165,79 @@ fn told(
     find: Find,
     given: BTreeSet<PeerId>,
 ) -> BoxStream<'static, Result<PeerInfo>> {
-    let running = match Running::start(&shared, find) {
-        Ok(running) => running,
-        Err(error) => return stream::iter([Err(error)]).boxed(),
-    };
-    let found = stream::unfold(running, |mut running| async move {
-        match running.next().await {
-            Some(Event::Provider(peer)) => Some((Some(Ok(peer)), running)),
-            Some(Event::Done(_)) => None,
-            Some(_) => Some((None, running)),
-            // The end of a lookup is told; this is that of the DHT.
-            None if running.shared.lookups().closed => Some((Some(Err(CLOSED)), running)),
-            None => None,
+    match Running::start(&shared, find) {
+        Ok(running) => {
+            let (nameless, locating) = (VecDeque::new(), FuturesUnordered::new());
+            let running = Some(running);
+            let told = Told { shared, running, given, nameless, locating, looked_for: 0 };
+            stream::unfold(told, |mut told| async { told.next().await.map(|found| (found, told)) })
+                .boxed()
         }
-    });
-    found
-        .filter_map(async |found| found)
-        .filter(move |found| {
-            let new = found.as_ref().map_or(true, |peer| !given.contains(&peer.id));
-            async move { new }
-        })
-        .map(move |found| locate(shared.clone(), found))
-        .buffer_unordered(NAMELESS)
-        .boxed()
+        Err(error) => stream::iter([Err(error)]).boxed(),
+    }
+}
+
+/// What a lookup finds. Who is told of by name alone is looked for, and keeps nobody waiting.
+struct Told {
+    shared: Arc<Shared>,
+    /// None when the lookup is over.
+    running: Option<Running>,
+    given: BTreeSet<PeerId>,
+    nameless: VecDeque<PeerInfo>,
+    locating: FuturesUnordered<BoxFuture<'static, PeerInfo>>,
+    looked_for: usize,
+}
+
+impl Told {
+    async fn next(&mut self) -> Option<Result<PeerInfo>> {
+        loop {
+            while self.locating.len() < LOCATING
+                && let Some(peer) = self.nameless.pop_front()
+            {
+                self.locating.push(locate(self.shared.clone(), peer).boxed());
+            }
+            let Some(running) = &mut self.running else {
+                return self.locating.next().await.map(Ok);
+            };
+            select_biased! {
+                event = running.next().fuse() => match event {
+                    Some(Event::Provider(peer)) => {
+                        if let Some(peer) = self.place(peer) {
+                            return Some(Ok(peer));
+                        }
+                    }
+                    Some(Event::Done(_)) => self.running = None,
+                    Some(_) => {}
+                    // The end of a lookup is told; this is that of the DHT.
+                    None => {
+                        self.running = None;
+                        self.nameless.clear();
+                        self.locating.clear();
+                        return Some(Err(CLOSED));
+                    }
+                },
+                located = self.locating.select_next_some() => return Some(Ok(located)),
+            }
+        }
+    }
+
+    /// A provider that is new, unless it has to be looked for first.
+    fn place(&mut self, peer: PeerInfo) -> Option<PeerInfo> {
+        if self.given.contains(&peer.id) {
+            return None;
+        }
+        if !peer.addresses.is_empty() || self.looked_for == MAX_NAMELESS {
+            return Some(peer);
+        }
+        self.looked_for += 1;
+        self.nameless.push_back(peer);
+        None
+    }
 }
 
 /// The addresses of a provider that was told of by its name alone.
-async fn locate(shared: Arc<Shared>, found: Result<PeerInfo>) -> Result<PeerInfo> {
-    match found {
-        Ok(found) if found.addresses.is_empty() => {
-            Ok(peer(&shared, found.id).await.unwrap_or(found))
-        }
-        found => found,
-    }
+async fn locate(shared: Arc<Shared>, found: PeerInfo) -> PeerInfo {
+    peer(&shared, found.id).await.unwrap_or(found)
 }
 
 /// Waits until there is somebody in the routing table, or the DHT is closed.

@@ -41,8 +41,11 @@ pub(super) fn get(shared: Arc<Shared>, key: Bytes) -> BoxStream<'static, Result<
         match Running::start(&shared, find) {
             Ok(running) => {
                 let search = Search { shared, key, best: kept.clone(), running };
-                let found = stream::unfold(search, |mut search| async move {
-                    search.next().await.map(|value| (value, search))
+                let found = stream::unfold(Some(search), |search| async {
+                    let mut search = search?;
+                    let value = search.next().await?;
+                    let goes_on = value.is_ok();
+                    Some((value, goes_on.then_some(search)))
                 });
                 stream::iter(kept.map(Ok)).chain(found).boxed()
             }
@@ -76,7 +79,8 @@ impl Search {
                     return None;
                 }
                 Some(_) => {}
-                None => return None,
+                // The end of a lookup is told; this is that of the DHT.
+                None => return Some(Err(CLOSED)),
             }
         }
     }
