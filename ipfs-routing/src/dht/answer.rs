@@ -9,7 +9,7 @@ use ipfs_traits::{Error, Multihash, PeerId, PeerInfo, Result, async_trait};
 
 use super::{
     engine::{Engine, Now},
-    message::{Kind, MAX_PEER_ADDRESSES, Message},
+    message::{Kind, Message},
     records::Records,
     scope::Scope,
 };
@@ -132,7 +132,7 @@ impl Answers {
             let known = engine.addresses_of(from).unwrap_or_default();
             (engine.config().scope, engine.is_near(&request.key), known)
         });
-        let mut addresses = scope.filter(&told.addresses, MAX_PEER_ADDRESSES);
+        let mut addresses = scope.filter(&told.addresses);
         if addresses.is_empty() {
             addresses = known;
         }

@@ -32,7 +32,7 @@ use self::lookups::Lookups;
 use super::{
     answer::Answers,
     engine::{Config, Engine, Find, Now, Stats},
-    message::{LAN, MAX_PEER_ADDRESSES, WAN},
+    message::{LAN, WAN},
     records::{Limits, Records},
     scope::Scope,
 };
@@ -309,7 +309,7 @@ impl Shared {
 }
 
 fn own(network: &dyn Network, scope: Scope) -> PeerInfo {
-    let addresses = scope.filter(&network.addresses(), MAX_PEER_ADDRESSES);
+    let addresses = scope.filter(&network.addresses());
     PeerInfo::new(network.local_peer(), addresses)
 }
 

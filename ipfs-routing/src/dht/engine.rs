@@ -22,7 +22,7 @@ pub use self::find::{Event, Find, Outcome};
 use self::{find::Finding, upkeep::Upkeep};
 use super::{
     lookup::Settings,
-    message::{MAX_CLOSER, MAX_PEER_ADDRESSES, Message},
+    message::{MAX_CLOSER, Message},
     scope::Scope,
     table::{Inserted, Table},
 };
@@ -154,7 +154,7 @@ impl Engine {
 
     /// A peer is connected, and says that it can be reached there.
     pub fn handle_addresses(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
-        let addresses = self.config.scope.filter(addresses, MAX_PEER_ADDRESSES);
+        let addresses = self.config.scope.filter(addresses);
         self.known.insert(peer, addresses);
     }
 
@@ -386,7 +386,7 @@ impl Engine {
             Some(known) if !known.is_empty() => PeerInfo::new(peer.id, known.clone()),
             _ => {
                 let scope = self.config.scope;
-                PeerInfo::new(peer.id, scope.filter(&peer.addresses, MAX_PEER_ADDRESSES))
+                PeerInfo::new(peer.id, scope.filter(&peer.addresses))
             }
         }
     }

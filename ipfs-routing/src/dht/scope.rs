@@ -5,6 +5,13 @@ use std::net::IpAddr;
 use ipfs_traits::{AddressFilter, Multiaddr};
 use multiaddr::Protocol;
 
+use super::message::MAX_PEER_ADDRESSES;
+
+/// Bytes of the addresses of a peer that are kept and told: 16 of 96. The longest answer, 512
+/// providers and 20 peers, then stays within [`MAX_ANSWER`](super::message::MAX_ANSWER); otherwise
+/// some peers with long addresses could make everybody refuse what is said of a key.
+const MAX_ADDRESS_BYTES: usize = 1536;
+
 /// Whose DHT it is, and so which addresses mean anything in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -59,9 +66,16 @@ impl Scope {
         }
     }
 
-    /// The addresses that mean anything here, `most` of them.
-    pub(crate) fn filter(self, addresses: &[Multiaddr], most: usize) -> Vec<Multiaddr> {
-        addresses.iter().filter(|address| self.allows(address)).take(most).cloned().collect()
+    /// The addresses of a peer that mean anything here, as many as are kept and told.
+    pub(crate) fn filter(self, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
+        let mut left = MAX_ADDRESS_BYTES;
+        let mut fits = |address: &&Multiaddr| {
+            let rest = left.checked_sub(address.len());
+            left = rest.unwrap_or(left);
+            rest.is_some()
+        };
+        let allowed = addresses.iter().filter(|address| self.allows(address));
+        allowed.filter(|address| fits(address)).take(MAX_PEER_ADDRESSES).cloned().collect()
     }
 
     /// The groups that a peer at these addresses belongs to, where groups count.

@@ -317,7 +317,7 @@ impl Context<'_> {
 
     /// With the addresses that count, or those that are known.
     fn located(&self, peer: PeerInfo) -> PeerInfo {
-        let told = self.scope.filter(&peer.addresses, MAX_PEER_ADDRESSES);
+        let told = self.scope.filter(&peer.addresses);
         if !told.is_empty() {
             return PeerInfo::new(peer.id, told);
         }
