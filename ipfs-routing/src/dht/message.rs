@@ -160,12 +160,18 @@ fn malformed(why: &'static str) -> Error {
     Error::malformed(WHAT, why)
 }
 
+/// Whether a key is within [`MAX_KEY`].
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    match key.len() <= MAX_KEY {
+        true => Ok(()),
+        false => Err(Error::limit("bytes of a key of the DHT", MAX_KEY, key.len())),
+    }
+}
+
 fn key(value: Value<'_>) -> Result<Bytes> {
     let bytes = value.bytes(WHAT)?;
-    match bytes.len() <= MAX_KEY {
-        true => Ok(Bytes::copy_from_slice(bytes)),
-        false => Err(Error::limit("bytes of a key of the DHT", MAX_KEY, bytes.len())),
-    }
+    check_key(bytes)?;
+    Ok(Bytes::copy_from_slice(bytes))
 }
 
 fn write_peer(number: u32, peer: &PeerInfo, out: &mut Vec<u8>) {

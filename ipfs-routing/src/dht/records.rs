@@ -17,7 +17,7 @@ use futures_util::{StreamExt, lock::Mutex as Turn};
 use ipfs_traits::{Batch, Datastore, Error, Multihash, PeerId, PeerInfo, Result};
 
 use self::format::{Stored, seconds};
-use super::scope::Scope;
+use super::{message::check_key, scope::Scope};
 use crate::{Validators, keyspace::Position};
 
 /// How much is kept, and for how long.
@@ -69,7 +69,7 @@ pub struct Records {
 #[derive(Debug, Default)]
 struct State {
     /// What was written, and what is being written, and not committed yet.
-    pending: BTreeMap<Bytes, Option<Bytes>>,
+    pending: BTreeMap<Bytes, Bytes>,
     providers: usize,
     values: usize,
     /// How many records a peer has, by a part of its position.
@@ -122,7 +122,7 @@ impl Records {
     /// # Errors
     ///
     /// [`Error::Limit`] when there is no room: beyond half, for what is others' to keep and for peers
-    /// who have much already.
+    /// who have much already; what the datastore says.
     pub async fn add_provider(
         &self,
         key: &[u8],
@@ -133,6 +133,7 @@ impl Records {
         if key.len() > MAX_BLOCK_KEY || Multihash::from_bytes(key).is_err() {
             return Err(Error::invalid("DHT record", "its key is no multihash"));
         }
+        self.make_room().await?;
         let (at, share) = (self.provider_key(key, &provider.id), share(&provider.id));
         if self.get(&at).await?.is_none() {
             let mut state = self.state();
@@ -145,7 +146,8 @@ impl Records {
             state.count(share, true);
         }
         let ends = seconds(wall + self.limits.provider_validity);
-        self.write(at, Some(format::provider(ends, &provider.addresses))).await
+        self.write(at, format::provider(ends, &provider.addresses));
+        Ok(())
     }
 
     /// Who has a block, 512 peers at the most.
@@ -180,13 +182,14 @@ impl Records {
     ///
     /// # Errors
     ///
-    /// What the datastore says.
+    /// [`Error::Limit`] for a key beyond [`MAX_KEY`](super::message::MAX_KEY); what the datastore says.
     pub async fn value(
         &self,
         key: &[u8],
         validators: &Validators,
         wall: SystemTime,
     ) -> Result<Option<Bytes>> {
+        check_key(key)?;
         let Some(stored) = self.get(&self.value_key(key)).await? else { return Ok(None) };
         let Some((ends, value)) = format::read_value(&stored) else { return Ok(None) };
         let valid = ends > seconds(wall) && validators.validate(key, &value, wall).is_ok();
@@ -198,7 +201,8 @@ impl Records {
     /// # Errors
     ///
     /// What the namespace says of a value that is not valid; [`Error::Invalid`] for one that is no
-    /// better than the one that is there; [`Error::Limit`] when there is no room.
+    /// better than the one that is there; [`Error::Limit`] when there is no room, and for a key beyond
+    /// [`MAX_KEY`](super::message::MAX_KEY); what the datastore says.
     pub async fn put_value(
         &self,
         key: &[u8],
@@ -207,7 +211,9 @@ impl Records {
         validators: &Validators,
         wall: SystemTime,
     ) -> Result<()> {
+        check_key(key)?;
         validators.validate(key, value, wall)?;
+        self.make_room().await?;
         let at = self.value_key(key);
         match self.value(key, validators, wall).await? {
             Some(old) if old != *value && !validators.is_better(key, value, &old) => {
@@ -225,7 +231,8 @@ impl Records {
             }
         }
         let ends = seconds(wall + self.limits.value_validity);
-        self.write(at, Some(format::value(ends, value))).await
+        self.write(at, format::value(ends, value));
+        Ok(())
     }
 
     /// Writes what waits to be written.
@@ -239,10 +246,8 @@ impl Records {
         if pending.is_empty() {
             return Ok(());
         }
-        let write = |batch: Batch, (key, value): (&Bytes, &Option<Bytes>)| match value {
-            Some(value) => batch.put(key.clone(), value.clone()),
-            None => batch.delete(key.clone()),
-        };
+        let write =
+            |batch: Batch, (key, value): (&Bytes, &Bytes)| batch.put(key.clone(), value.clone());
         self.datastore.commit(pending.iter().fold(Batch::new(), write)).await?;
         // What was written meanwhile under the same key stays.
         self.state().pending.retain(|key, value| pending.get(key) != Some(value));
@@ -289,17 +294,18 @@ impl Records {
 
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         if let Some(pending) = self.state().pending.get(key) {
-            return Ok(pending.clone());
+            return Ok(Some(pending.clone()));
         }
         self.datastore.get(key).await
     }
 
-    async fn write(&self, key: Bytes, value: Option<Bytes>) -> Result<()> {
-        let full = {
-            let mut state = self.state();
-            state.pending.insert(key, value);
-            state.pending.len() >= MAX_PENDING
-        };
+    fn write(&self, key: Bytes, value: Bytes) {
+        self.state().pending.insert(key, value);
+    }
+
+    /// Called before anything is counted: what cannot be written is not taken either.
+    async fn make_room(&self) -> Result<()> {
+        let full = self.state().pending.len() >= MAX_PENDING;
         if full { self.flush().await } else { Ok(()) }
     }
 
@@ -310,16 +316,14 @@ impl Records {
         mut show: impl FnMut(&Bytes, &[u8]) -> ControlFlow<()> + Send,
     ) -> Result<()> {
         // The pending first: they are newer than what the datastore has.
-        let pending: BTreeMap<Bytes, Option<Bytes>> = {
+        let pending: BTreeMap<Bytes, Bytes> = {
             let state = self.state();
             let from = state.pending.range(Bytes::copy_from_slice(prefix)..);
             let these = from.take_while(|(key, _)| key.starts_with(prefix));
             these.map(|(key, value)| (key.clone(), value.clone())).collect()
         };
         for (key, value) in &pending {
-            if let Some(value) = value
-                && show(key, value).is_break()
-            {
+            if show(key, value).is_break() {
                 return Ok(());
             }
         }
