@@ -4,4 +4,4 @@ mod announce;
 mod crash;
 mod failures;
 mod sweep;
-mod world;
+pub(crate) mod world;
