@@ -27,7 +27,7 @@
 //!
 //! | | by |
 //! |---|---|
-//! | a message | 48 KiB in, 1 MiB as an answer, read as it comes; 20 nearer peers and 1,000 providers of it are looked at, with 16 addresses each |
+//! | a message | 48 KiB in, 1 MiB as an answer, read as it comes; 20 nearer peers and 1,000 providers of it are looked at, each with 16 addresses of 1,536 bytes together |
 //! | a lookup | a minute; 10 questions at once; 10 for each peer that is wanted; 1,024 peers in memory; 4,096 providers |
 //! | a question | 10 s, dialing included; after 3 s the lookup goes on without it |
 //! | all lookups, all questions | 256 and 64 at once ([`Options::queries`]) |
