@@ -64,7 +64,7 @@ impl Answers {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for a request that makes no sense, [`Error::Limit`] for a record that there
+    /// [`Error::Invalid`] for a request that makes no sense, [`Error::Limit`] for a value that there
     /// is no room for, and what the namespace says of a value that is not valid. Whoever asked is
     /// told by the end of the stream.
     pub async fn answer(
@@ -140,7 +140,11 @@ impl Answers {
             return Err(invalid("it announces from nowhere"));
         }
         let provider = PeerInfo::new(*from, addresses);
-        self.records.add_provider(&request.key, &provider, near, now.wall).await
+        match self.records.add_provider(&request.key, &provider, near, now.wall).await {
+            // There may be room for what follows on the stream.
+            Err(Error::Limit { .. }) => Ok(()),
+            added => added,
+        }
     }
 
     async fn get_value(&self, from: &PeerId, request: Message, now: Now) -> Result<Message> {

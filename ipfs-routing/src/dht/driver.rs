@@ -14,7 +14,7 @@ mod watch;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
@@ -157,6 +157,8 @@ pub(super) struct Shared {
     network: Arc<dyn Network>,
     datastore: Arc<dyn Datastore>,
     options: Options,
+    /// Many streams are served.
+    busy: AtomicBool,
     /// Wakes the task that asks.
     wake: mpsc::Sender<()>,
     /// Values that some peers lack.
@@ -215,6 +217,7 @@ impl Dht {
             network,
             datastore,
             options,
+            busy: AtomicBool::new(false),
             wake,
             corrections,
         });

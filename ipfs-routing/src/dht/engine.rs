@@ -330,7 +330,7 @@ impl Engine {
         let (found, outcome) = finding.finish();
         self.upkeep.measure(&outcome, self.config.bucket);
         if !self.upkeep.finished(&id) {
-            self.events.extend(found.map(|event| (id, event)));
+            self.events.extend(found.into_iter().map(|event| (id, event)));
             self.events.push_back((id, Event::Done(outcome)));
         }
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_channel::mpsc;
-use futures_util::{FutureExt, StreamExt, select_biased};
+use futures_util::{FutureExt, StreamExt, select_biased, stream, stream::FuturesUnordered};
 use ipfs_traits::Result;
 
 use super::{Shared, saved, values};
@@ -12,6 +12,8 @@ use super::{Shared, saved, values};
 const WRITE: Duration = Duration::from_secs(5);
 /// How often ended records are cleared away: every hour, as go-libp2p-kad-dht does.
 const EXPIRE: Duration = Duration::from_secs(3600);
+/// Values that are put at once where they are missing.
+const CORRECTING: usize = 4;
 /// How often the routing table is saved.
 const SAVE: Duration = Duration::from_secs(600);
 
@@ -19,12 +21,20 @@ const SAVE: Duration = Duration::from_secs(600);
 pub(super) async fn keep(shared: Arc<Shared>, mut corrections: mpsc::Receiver<values::Correction>) {
     let now = shared.runtime.now();
     let (mut write, mut expire, mut save) = (now + WRITE, now + EXPIRE, now + SAVE);
+    let mut correcting = FuturesUnordered::new();
     loop {
         let due = write.min(expire).min(save);
+        let mut more = match correcting.len() < CORRECTING {
+            true => corrections.by_ref().left_stream(),
+            false => stream::pending().right_stream(),
+        }
+        .fuse();
         select_biased! {
-            correction = corrections.select_next_some() => {
-                values::send(&shared, &correction).await;
+            correction = more.select_next_some() => {
+                let shared = &shared;
+                correcting.push(async move { values::send(shared, &correction).await });
             }
+            _ = correcting.select_next_some() => {}
             () = shared.runtime.sleep_until(due).fuse() => {}
         }
         let now = shared.runtime.now();

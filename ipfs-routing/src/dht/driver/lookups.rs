@@ -248,6 +248,7 @@ pub(super) async fn ready(shared: &Shared) {
         if lookups.closed || lock(&shared.engine).stats().peers > 0 {
             return;
         }
+        lookups.ready.retain(|waiting| !waiting.is_canceled());
         lookups.ready.push(ready);
     }
     let _ = waiting.await;

@@ -1,6 +1,6 @@
 //! Watching the network: who is there, who serves, who asks, and whether others can reach this node.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, select_biased, stream, stream::FuturesUnordered};
@@ -24,6 +24,7 @@ pub(super) fn watch(shared: Arc<Shared>) -> Result<impl Future<Output = ()> + Se
         let mut serving = FuturesUnordered::new();
         loop {
             let room = serving.len() < SERVED;
+            shared.busy.store(serving.len() > SERVED / 2, Ordering::Relaxed);
             let mut inbound = match server.inbound.as_mut().filter(|_| room) {
                 Some(inbound) => inbound.by_ref().left_stream(),
                 None => stream::pending().right_stream(),
@@ -78,6 +79,11 @@ fn serves(shared: &Shared, reachability: Reachability) -> bool {
 }
 
 impl Shared {
+    /// Whether many streams are served.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
+    }
+
     fn event(&self, event: Event, server: &mut Server) {
         match event {
             Event::Snapshot(Snapshot { peers, reachability }) => {

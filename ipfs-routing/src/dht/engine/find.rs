@@ -26,8 +26,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Providers that a lookup gives, at the most.
 const MAX_FOUND: usize = 4096;
 
-/// Peers that have to say where a peer is, before it is believed without having answered itself. One
-/// alone could send everybody astray.
+/// Peers that have to say where a peer is, before it is believed without having answered itself, and
+/// that have to name providers, before there are enough. One alone could send everybody astray.
 const REPORTS: usize = 3;
 
 /// What a lookup is for.
@@ -140,6 +140,8 @@ pub(super) struct Finding {
     over: bool,
     /// Providers that were given.
     given: BTreeSet<PeerId>,
+    /// Providers beyond the share of whoever named them: given when nobody else names enough.
+    spare: Vec<PeerInfo>,
     /// Where the peer that is looked for is said to be, and by how many.
     addresses: Vec<Multiaddr>,
     reports: usize,
@@ -155,6 +157,7 @@ impl Finding {
             deadline: now + LONGEST,
             over: matches!(find, Find::Providers { wanted: 0, .. }),
             given: BTreeSet::new(),
+            spare: Vec::new(),
             addresses: Vec::new(),
             reports: 0,
             best: None,
@@ -218,22 +221,42 @@ impl Finding {
         self.over |= *from == wanted || self.reports >= REPORTS;
     }
 
+    /// Of one answer only a share of what is wanted counts: whoever names a thousand providers that
+    /// have nothing must not end the lookup before the others have been heard.
     fn providers(
         &mut self,
         providers: Vec<PeerInfo>,
         wanted: usize,
         context: &Context<'_>,
     ) -> Vec<Event> {
+        let most = wanted.min(MAX_FOUND);
+        let share = most.div_ceil(REPORTS).min(most - self.given.len());
         let mut events = Vec::new();
         for provider in providers {
-            if self.given.len() >= wanted.min(MAX_FOUND) {
-                break;
+            if provider.id == context.local || self.given.contains(&provider.id) {
+                continue;
             }
-            if provider.id != context.local && self.given.insert(provider.id) {
-                events.push(Event::Provider(context.located(provider)));
+            let provider = context.located(provider);
+            if events.len() < share {
+                self.given.insert(provider.id);
+                events.push(Event::Provider(provider));
+            } else if self.spare.len() < most {
+                self.spare.push(provider);
             }
         }
-        self.over |= self.given.len() >= wanted.min(MAX_FOUND);
+        self.over |= self.given.len() >= most;
+        events
+    }
+
+    /// What is given in the end, when there was room for more.
+    fn spare(&mut self) -> Vec<Event> {
+        let Find::Providers { wanted, .. } = self.find else { return Vec::new() };
+        let mut events = Vec::new();
+        for provider in std::mem::take(&mut self.spare) {
+            if self.given.len() < wanted.min(MAX_FOUND) && self.given.insert(provider.id) {
+                events.push(Event::Provider(provider));
+            }
+        }
         events
     }
 
@@ -279,18 +302,16 @@ impl Finding {
     }
 
     /// What it has found in the end.
-    pub(super) fn finish(self) -> (Option<Event>, Outcome) {
+    pub(super) fn finish(mut self) -> (Vec<Event>, Outcome) {
+        let mut found = self.spare();
         let closest = self.lookup.closest();
-        let found = match self.find {
-            Find::Peer(id) => {
-                // What it was reached at counts for more than what others say.
-                let reached = closest.iter().find(|peer| peer.id == id).cloned();
-                let told = Some(PeerInfo::new(id, self.addresses))
-                    .filter(|told| !told.addresses.is_empty());
-                reached.or(told).map(Event::Peer)
-            }
-            _ => None,
-        };
+        if let Find::Peer(id) = self.find {
+            // What it was reached at counts for more than what others say.
+            let reached = closest.iter().find(|peer| peer.id == id).cloned();
+            let told = PeerInfo::new(id, self.addresses);
+            let told = Some(told).filter(|told| !told.addresses.is_empty());
+            found.extend(reached.or(told).map(Event::Peer));
+        }
         let holds_best = |peer: &PeerInfo| {
             let best = self.best.as_ref();
             self.holders.iter().any(|(holder, value)| *holder == peer.id && Some(value) == best)

@@ -208,3 +208,44 @@ fn a_storm_of_connections_is_asked_in_turn() {
         assert!(matches!(node.dht.find_peer(peer_id(5)).await, Err(Error::Unreachable(..))));
     });
 }
+
+/// CVE-2023-26248: whoever is nearest to a block names as many providers as are wanted, all of them
+/// made up, and the lookup ends before anybody else is heard.
+#[test]
+fn cve_2023_26248_one_peer_alone_cannot_end_a_lookup() {
+    Net::run(async |net| {
+        let liar = net.liar(1, |_, request| {
+            let mut answer = Message::new(request.kind, request.key);
+            if request.kind == Kind::GetProviders {
+                answer.providers = (0..100).map(|n| at(5000 + n, "/memory/99")).collect();
+            }
+            Some(answer)
+        });
+        let runtime = net.runtime.clone();
+        let honest = net.peer(2, move |inbound| {
+            let runtime = runtime.clone();
+            Box::pin(async move {
+                let mut stream = inbound.stream;
+                while let Some(request) = read(&mut stream).await {
+                    let mut answer = Message::new(request.kind, request.key);
+                    if request.kind == Kind::GetProviders {
+                        // The liar is always sooner.
+                        runtime.sleep(Duration::from_secs(1)).await;
+                        answer.providers = vec![at(77, "/memory/77")];
+                    }
+                    let _ = stream.write_all(&framed(&answer.encode())).await;
+                }
+            })
+        });
+        let node = net.node(0).await;
+        liar.connect(&node.id.into()).await.unwrap();
+        honest.connect(&node.id.into()).await.unwrap();
+        net.wait(100).await;
+        for want in [2, 10, 50] {
+            let found: Vec<PeerInfo> =
+                node.dht.find_providers(&block(1), want).try_collect().await.unwrap();
+            assert!(found.iter().any(|peer| peer.id == peer_id(77)), "hidden, of {want}");
+            assert_eq!(found.len(), want, "what one names beyond its share comes last");
+        }
+    });
+}

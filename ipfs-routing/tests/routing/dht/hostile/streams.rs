@@ -1,5 +1,7 @@
 //! Streams that bring too much, too slowly, too many, or not all.
 
+use std::time::Duration;
+
 use futures::{AsyncReadExt, AsyncWriteExt, TryStreamExt};
 use ipfs_routing::dht::message::{Kind, LAN, MAX_ANSWER, MAX_REQUEST, Message};
 use ipfs_traits::{Inbound, Network, Routing, Runtime, varint};
@@ -195,5 +197,28 @@ fn slow_requests_and_unread_answers_end() {
         net.wait(100).await;
         let mut rest = Vec::new();
         assert!(deaf.read_to_end(&mut rest).await.is_err());
+    });
+}
+
+/// Many peers open as many streams as each of them may, and ask nothing: all places are taken, and
+/// nobody else was answered for a minute.
+#[test]
+fn idle_streams_do_not_keep_others_from_being_answered() {
+    Net::run(async |net| {
+        let node = net.node(0).await;
+        let mut idle = Vec::new();
+        for number in 1..=32 {
+            let peer = net.peer(number, |_| Box::pin(async {}));
+            peer.connect(&node.id.into()).await.unwrap();
+            for _ in 0..16 {
+                idle.push(peer.open(node.id, &[LAN]).await.unwrap());
+            }
+        }
+        let other = net.peer(100, |_| Box::pin(async {}));
+        other.connect(&node.id.into()).await.unwrap();
+        let asked = net.runtime.now();
+        let request = Message::new(Kind::FindNode, "key");
+        assert!(ask(&other, node.id, &request).await.is_some());
+        assert!(net.runtime.now() - asked <= Duration::from_secs(5));
     });
 }
