@@ -211,7 +211,7 @@ fn idle_streams_do_not_keep_others_from_being_answered() {
             let peer = net.peer(number, |_| Box::pin(async {}));
             peer.connect(&node.id.into()).await.unwrap();
             for _ in 0..16 {
-                idle.push(peer.open(node.id, &[LAN]).await.unwrap());
+                idle.push((peer.open(node.id, &[LAN]).await.unwrap(), peer.clone()));
             }
         }
         let other = net.peer(100, |_| Box::pin(async {}));
