@@ -4,6 +4,7 @@
 mod any;
 mod client;
 mod hostile;
+mod listen;
 mod peers;
 pub(crate) mod server;
 pub(crate) mod web;

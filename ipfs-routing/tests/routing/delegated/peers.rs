@@ -22,11 +22,15 @@ use ipfs_traits::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use super::{CID, key, peer, web::pieces};
+use super::{
+    CID, key,
+    listen::{listen, read_head},
+    peer,
+};
 use crate::support::{hex, to_hex};
 
 #[tokio::test]
@@ -80,13 +84,7 @@ async fn boxo_understands_the_server() {
     let rules = Validators::new().with("ipns", Ipns);
     let options = ServerOptions::default();
     let server = Server::with_records(table.clone(), table.clone(), rules, runtime(), options);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(server.clone(), stream));
-        }
-    });
+    let url = listen(server).await;
     let (mut boxo, ready) = Boxo::start(&program, &["ask", &url]).await;
     assert_eq!(ready, "ready");
     assert_eq!(boxo.say(&format!("providers {CID}")).await, "");
@@ -258,50 +256,4 @@ impl HttpClient for Plain {
         });
         Ok(answer.body(body.boxed()).unwrap())
     }
-}
-
-/// As much of an HTTP server.
-async fn serve(server: Server, stream: TcpStream) -> std::io::Result<()> {
-    let mut stream = BufReader::new(stream);
-    let (first, headers) = read_head(&mut stream).await?;
-    let mut words = first.split(' ');
-    let mut request = Request::builder().method(words.next().unwrap()).uri(words.next().unwrap());
-    let mut len = 0;
-    for (name, value) in headers {
-        if name.eq_ignore_ascii_case("content-length") {
-            len = value.parse().unwrap();
-        }
-        request = request.header(name, value);
-    }
-    let mut body = vec![0; len];
-    stream.read_exact(&mut body).await?;
-    let (head, mut body) =
-        server.call(request.body(pieces(body.into())).unwrap()).await.into_parts();
-    let mut text = format!("HTTP/1.1 {}\r\nConnection: close\r\n", head.status);
-    for (name, value) in &head.headers {
-        text += &format!("{name}: {}\r\n", value.to_str().unwrap());
-    }
-    stream.write_all(format!("{text}\r\n").as_bytes()).await?;
-    while let Some(Ok(piece)) = body.next().await {
-        stream.write_all(&piece).await?;
-    }
-    stream.shutdown().await
-}
-
-/// The first line, and the headers.
-async fn read_head(
-    stream: &mut BufReader<TcpStream>,
-) -> std::io::Result<(String, Vec<(String, String)>)> {
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        stream.read_line(&mut line).await?;
-        match line.trim_end() {
-            "" => break,
-            line => lines.push(line.to_owned()),
-        }
-    }
-    let headers = lines.iter().skip(1).filter_map(|line| line.split_once(':'));
-    let headers = headers.map(|(name, value)| (name.into(), value.trim().into())).collect();
-    Ok((lines.swap_remove(0), headers))
 }
