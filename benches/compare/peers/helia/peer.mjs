@@ -6,12 +6,15 @@
 //   cat FOLDER CID             to the standard output
 //   hamt COUNT                 a directory of so many names in memory, and lookups in it, each from its root:
 //                              lines of what, and its seconds, then the root
-//   node                       a node alone with its peers, its blocks in memory. It listens on a TCP port of
-//                              127.0.0.1 and prints its address. Then each line of its standard input is a
-//                              command, and gets one line of answer, which begins with "error" if it failed:
+//   node [URL]                 a node alone with its peers, its blocks in memory. It listens on a TCP port of
+//                              127.0.0.1 and prints its address. Its routing is the endpoint at the URL, if any.
+//                              Then each line of its standard input is a command, and gets one line of answer,
+//                              which begins with "error" if it failed:
 //                                add PATH           the CID of a file
 //                                connect MULTIADDR  "connected"
 //                                get CID PATH       fetches a file and writes it there: its bytes
+//                                value KEY          what the routing has under a key, both in hexadecimal
+//                                put KEY VALUE      has the routing keep it: "kept"
 
 import { createReadStream, createWriteStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -19,6 +22,7 @@ import { basename, dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pipeline } from 'node:stream/promises'
 import { withBitswap } from '@helia/bitswap'
+import { delegatedHTTPRouter, delegatedHTTPRoutingDefaults } from '@helia/delegated-routing-client'
 import { libp2pDefaults, withLibp2p } from '@helia/libp2p'
 import { unixfs, globSource } from '@helia/unixfs'
 import { multiaddr } from '@multiformats/multiaddr'
@@ -96,14 +100,18 @@ async function hamt (count) {
   console.info(`root ${root}`)
 }
 
-async function start () {
+async function start (url) {
   const { services: { identify } } = libp2pDefaults()
   const network = {
     addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
     peerDiscovery: [],
     services: { identify }
   }
-  return withBitswap(withLibp2p(createHeliaLight(), network)).start()
+  const helia = withBitswap(withLibp2p(createHeliaLight(), network))
+  if (url != null) {
+    helia.addRouter(delegatedHTTPRouter(delegatedHTTPRoutingDefaults({ url })))
+  }
+  return helia.start()
 }
 
 async function run (helia, files, [command, ...rest]) {
@@ -118,12 +126,19 @@ async function run (helia, files, [command, ...rest]) {
       await pipeline(files.cat(CID.parse(rest[0]), { signal }), out)
       return out.bytesWritten
     }
-    default: throw new Error('add PATH | connect MULTIADDR | get CID PATH')
+    case 'value': {
+      const value = await helia.routing.get(Buffer.from(rest[0], 'hex'), { signal })
+      return Buffer.from(value).toString('hex')
+    }
+    case 'put':
+      await helia.routing.put(Buffer.from(rest[0], 'hex'), Buffer.from(rest[1], 'hex'), { signal })
+      return 'kept'
+    default: throw new Error('add PATH | connect MULTIADDR | get CID PATH | value KEY | put KEY VALUE')
   }
 }
 
-async function node () {
-  const helia = await start()
+async function node (url) {
+  const helia = await start(url)
   const files = unixfs(helia)
   console.info(helia.libp2p.getMultiaddrs()[0].toString())
   for await (const line of createInterface({ input: process.stdin })) {
@@ -142,8 +157,8 @@ switch (job) {
   case 'hash': await add('nothing', rest[0]); break
   case 'cat': await cat(rest[0], rest[1]); break
   case 'hamt': await hamt(Number(rest[0])); break
-  case 'node': await node(); break
-  default: throw new Error('add memory|FOLDER PATH | hash PATH | cat FOLDER CID | hamt COUNT | node')
+  case 'node': await node(rest[0]); break
+  default: throw new Error('add memory|FOLDER PATH | hash PATH | cat FOLDER CID | hamt COUNT | node [URL]')
 }
 // What it holds open for peers that it never had is not to be waited for.
 process.exit(0)
