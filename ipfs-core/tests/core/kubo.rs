@@ -15,6 +15,7 @@ mod mfs;
 #[cfg(unix)]
 mod options;
 mod reading;
+mod routing;
 #[cfg(unix)]
 mod trees;
 

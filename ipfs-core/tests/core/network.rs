@@ -302,7 +302,7 @@ async fn nodes_of_one_network_find_each_other() {
 
 /// Whether a message to the group of multicast DNS comes back, from an address that is not of this
 /// machine alone.
-fn multicast() -> std::io::Result<()> {
+pub(crate) fn multicast() -> std::io::Result<()> {
     use std::net::{Ipv4Addr, UdpSocket};
     const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;

@@ -26,17 +26,17 @@ use crate::content;
 
 /// A program that takes commands by line, and answers each with a line, the first of them with its
 /// address.
-struct Peer {
+pub(super) struct Peer {
     child: Child,
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
-    address: String,
+    pub(super) address: String,
 }
 
 impl Peer {
-    fn start(program: &Path, argument: &str) -> Self {
+    pub(super) fn start(program: &Path, arguments: &str) -> Self {
         let mut command = Command::new(program);
-        command.arg(argument).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(arguments.split(' ')).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let commands = child.stdin.take().unwrap();
         let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -45,7 +45,7 @@ impl Peer {
     }
 
     /// Has it do something, and gives what it answers.
-    fn ask(&mut self, command: &str) -> String {
+    pub(super) fn ask(&mut self, command: &str) -> String {
         writeln!(self.commands, "{command}").unwrap();
         let answer = block_in_place(|| self.answers.next()).unwrap().unwrap();
         assert!(!answer.starts_with("error"), "{command}: {answer}");
