@@ -1,9 +1,11 @@
 //! One job as a whole process, with the settings that a user gets by default.
 //!
 //! `import memory|FOLDER PATH [CHUNKER]`, `hash PATH`, `digest`, `cat FOLDER CID`, `hamt COUNT`, `mfs COUNT`,
-//! `serve FOLDER ADDRESS`, `fetch FOLDER CID ADDRESS…`. Each prints what a script needs on its standard output, and
-//! at its end the most memory it had, in kB; `cat` on its standard error, behind the content.
+//! `serve FOLDER ADDRESS`, `fetch FOLDER CID ADDRESS…`, `dht-network COUNT`, `dht-node ADDRESS…`. Each prints what a
+//! script needs on its standard output, and at its end the most memory it had, in kB; `cat` on its standard error,
+//! behind the content.
 
+mod dht;
 mod tree;
 
 use std::{error::Error, time::Instant};
@@ -36,6 +38,8 @@ async fn main() -> Result<()> {
         ["mfs", count] => tree::mfs(count.parse()?).await?,
         ["serve", folder, address] => serve(folder, address).await?,
         ["fetch", folder, cid, ref addresses @ ..] => fetch(folder, cid, addresses).await?,
+        ["dht-network", count] => dht::network(count.parse()?).await?,
+        ["dht-node", ref addresses @ ..] => dht::node(addresses).await?,
         _ => return Err("unknown job".into()),
     }
     println!("memory {}", memory()?);
