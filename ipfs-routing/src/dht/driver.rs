@@ -7,6 +7,7 @@ mod announce;
 mod ask;
 mod keep;
 mod lookups;
+mod regions;
 mod saved;
 mod serve;
 mod values;
@@ -28,7 +29,7 @@ use ipfs_traits::{
 };
 use sha2::{Digest, Sha256};
 
-use self::lookups::Lookups;
+use self::{lookups::Lookups, regions::Regions};
 use super::{
     answer::Answers,
     engine::{Config, Engine, Find, Now, Stats},
@@ -153,6 +154,7 @@ pub(super) struct Shared {
     records: Arc<Records>,
     answers: Answers,
     lookups: Mutex<Lookups>,
+    regions: Mutex<Regions>,
     runtime: Arc<dyn Runtime>,
     network: Arc<dyn Network>,
     datastore: Arc<dyn Datastore>,
@@ -213,6 +215,7 @@ impl Dht {
             records,
             answers,
             lookups: Mutex::default(),
+            regions: Mutex::default(),
             runtime: runtime.clone(),
             network,
             datastore,

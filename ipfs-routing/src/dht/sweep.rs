@@ -4,9 +4,7 @@
 //! their own nearest peers among those, so that one lookup serves them all, and each peer gets all
 //! that it is to keep over one stream.
 
-use std::collections::BTreeMap;
-
-use ipfs_traits::{Multihash, PeerId, PeerInfo};
+use ipfs_traits::{Multihash, PeerInfo};
 
 use super::engine::Find;
 use crate::keyspace::Position;
@@ -35,6 +33,38 @@ pub struct Share {
     pub keys: Vec<usize>,
 }
 
+/// The part of the keyspace that a lookup has seen all of: the keys in it have their nearest peers
+/// among these.
+#[derive(Debug)]
+pub(crate) struct Region {
+    target: Position,
+    /// What is in it has so many bits in common with the target.
+    bits: u32,
+    pub(crate) peers: Vec<PeerInfo>,
+}
+
+impl Region {
+    /// Of what a lookup of this target has found.
+    fn new(target: Position, peers: Vec<PeerInfo>, bucket: usize) -> Self {
+        let common = |peer: &PeerInfo| Position::of_peer(&peer.id).common_prefix(&target);
+        let bits: Vec<u32> = peers.iter().map(common).collect();
+        let least = bits.iter().min().copied();
+        let farthest = bits.iter().filter(|bits| Some(**bits) == least).count();
+        let bits = match least {
+            None => u32::MAX,
+            // That is everybody: as many as a bucket holds could be a part of those that far away.
+            Some(_) if peers.len() < WIDTH * bucket && farthest < bucket => 0,
+            // All peers that have more bits in common with the target than the farthest are found.
+            Some(least) => least + 1,
+        };
+        Self { target, bits, peers }
+    }
+
+    pub(crate) fn holds(&self, position: &Position) -> bool {
+        position.common_prefix(&self.target) >= self.bits
+    }
+}
+
 impl Sweep {
     /// Of these keys, each once; `bucket` peers keep each record.
     pub fn new(keys: impl IntoIterator<Item = Multihash>, bucket: usize) -> Self {
@@ -60,47 +90,58 @@ impl Sweep {
         self.keys.get(place).map(|(_, key)| key)
     }
 
+    /// Where the next key stands, if not all is done.
+    pub(crate) fn target(&self) -> Option<Position> {
+        self.keys.get(self.next).map(|(position, _)| *position)
+    }
+
     /// The next lookup, if not all is done.
     pub fn lookup(&self) -> Option<Find> {
         let (_, key) = self.keys.get(self.next)?;
-        Some(Find::Closest { key: key.to_bytes().into(), wanted: WIDTH * self.bucket })
+        // The last one has no use for the peers of its neighbours.
+        let alone = self.next + 1 == self.keys.len();
+        let wanted = if alone { self.bucket } else { WIDTH * self.bucket };
+        Some(Find::Closest { key: key.to_bytes().into(), wanted })
     }
 
     /// Takes what the lookup has found, and says who is to keep what. Nobody found: the key is passed
     /// over, and its place is in nobody's share.
     pub fn found(&mut self, closest: &[PeerInfo]) -> Vec<Share> {
-        let Some((target, _)) = self.keys.get(self.next).copied() else { return Vec::new() };
-        let covered = self.next..self.next + self.covered(&target, closest);
-        self.next = covered.end;
-        let peers: Vec<(Position, &PeerInfo)> =
-            closest.iter().map(|peer| (Position::of_peer(&peer.id), peer)).collect();
-        let mut shares: BTreeMap<PeerId, Share> = BTreeMap::new();
-        for place in covered {
-            let (position, _) = self.keys[place];
-            let mut near = peers.clone();
-            near.sort_by_key(|(at, _)| at.distance(&position));
-            for (_, peer) in near.into_iter().take(self.bucket) {
-                let share = || Share { peer: peer.clone(), keys: Vec::new() };
-                shares.entry(peer.id).or_insert_with(share).keys.push(place);
-            }
-        }
-        shares.into_values().collect()
+        let region = self.region(closest.to_vec());
+        region.map(|region| self.shares(&region)).unwrap_or_default()
     }
 
-    /// How many of the next keys have their nearest peers among these.
-    fn covered(&self, target: &Position, closest: &[PeerInfo]) -> usize {
+    /// What the lookup has found.
+    pub(crate) fn region(&self, closest: Vec<PeerInfo>) -> Option<Region> {
+        self.target().map(|target| Region::new(target, closest, self.bucket))
+    }
+
+    /// Whether a lookup has found all that it was to find for a region.
+    pub(crate) const fn is_wide(&self, region: &Region) -> bool {
+        region.peers.len() >= WIDTH * self.bucket
+    }
+
+    /// Who is to keep what of the next keys, which are in this region: the next one is.
+    pub(crate) fn shares(&mut self, region: &Region) -> Vec<Share> {
         let rest = &self.keys[self.next..];
-        if closest.len() < WIDTH * self.bucket {
-            // That is everybody, or nobody.
-            return if closest.is_empty() { 1 } else { rest.len() };
+        let held = rest.iter().take_while(|(position, _)| region.holds(position)).count();
+        let covered = self.next..(self.next + held.max(1)).min(self.keys.len());
+        self.next = covered.end;
+        let positions: Vec<Position> =
+            region.peers.iter().map(|peer| Position::of_peer(&peer.id)).collect();
+        let share = |peer: &PeerInfo| Share { peer: peer.clone(), keys: Vec::new() };
+        let mut shares: Vec<Share> = region.peers.iter().map(share).collect();
+        let mut near: Vec<usize> = (0..shares.len()).collect();
+        for place in covered {
+            let (position, _) = self.keys[place];
+            if near.len() > self.bucket {
+                let distance = |peer: &usize| positions[*peer].distance(&position);
+                near.select_nth_unstable_by_key(self.bucket, distance);
+            }
+            near.iter().take(self.bucket).for_each(|peer| shares[*peer].keys.push(place));
         }
-        // All peers that have more bits in common with the target than the farthest found are found.
-        let common = |peer: &PeerInfo| Position::of_peer(&peer.id).common_prefix(target);
-        let bits = closest.iter().map(common).min().unwrap_or_default() + 1;
-        rest.iter()
-            .take_while(|(position, _)| position.common_prefix(target) >= bits)
-            .count()
-            .max(1)
+        shares.retain(|share| !share.keys.is_empty());
+        shares
     }
 }
 
@@ -143,6 +184,33 @@ mod tests {
             right += nearest.iter().filter(|peer| given.contains(&peer.id)).count();
         }
         assert!(right >= 1000 * 20 * 99 / 100, "{right} of 20000");
+    }
+
+    /// In a network of 70, a lookup finds the 35 that are near and the 20 that the bucket of those far
+    /// away has: 55 of the 60 wanted, which were taken for everybody.
+    #[test]
+    fn a_full_bucket_of_the_far_is_not_everybody() {
+        let target = Position::of_block(&keys(1)[0]);
+        let is_far = |peer: &PeerInfo| Position::of_peer(&peer.id).common_prefix(&target) == 0;
+        let (far, near): (Vec<PeerInfo>, Vec<PeerInfo>) =
+            (0..200).map(|n| peer_id(n).into()).partition(is_far);
+        let everywhere = |far_known: usize| {
+            let peers = near[..35].iter().chain(&far[..far_known]).cloned().collect();
+            let region = Region::new(target, peers, 20);
+            region.holds(&Position::of_peer(&far[0].id))
+        };
+        assert!(everywhere(19));
+        assert!(!everywhere(20));
+    }
+
+    #[test]
+    fn a_key_by_itself_asks_no_more_than_keep_it() {
+        let wanted = |sweep: &Sweep| match sweep.lookup() {
+            Some(Find::Closest { wanted, .. }) => wanted,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wanted(&Sweep::new(keys(1), 20)), 20);
+        assert_eq!(wanted(&Sweep::new(keys(2), 20)), 60);
     }
 
     #[test]

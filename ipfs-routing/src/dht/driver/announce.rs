@@ -8,12 +8,12 @@ use ipfs_traits::{Error, Multihash, PeerInfo, Result, RuntimeExt};
 use super::{
     ANSWER, Shared,
     ask::{broken, write},
-    lookups,
+    lock, lookups,
 };
 use crate::dht::{
     message::{Kind, Message},
     scope::Scope,
-    sweep::{Share, Sweep},
+    sweep::{Region, Share, Sweep},
 };
 
 /// Peers that are told at once.
@@ -30,9 +30,8 @@ pub(super) async fn announce(shared: &Arc<Shared>, keys: Vec<Multihash>) -> Resu
     }
     let mut sweep = Sweep::new(keys, shared.options.engine.bucket);
     let mut kept: BTreeSet<usize> = BTreeSet::new();
-    while let Some(find) = sweep.lookup() {
-        let closest = lookups::outcome(shared, find).await?.closest;
-        let shares = sweep.found(&closest);
+    while let Some(region) = region(shared, &sweep).await? {
+        let shares = sweep.shares(&region);
         let telling: Vec<_> =
             shares.iter().map(|share| tell(shared, share, &sweep, &own)).collect();
         let mut told = stream::iter(telling).buffer_unordered(AT_ONCE);
@@ -40,6 +39,7 @@ pub(super) async fn announce(shared: &Arc<Shared>, keys: Vec<Multihash>) -> Resu
             match result {
                 Ok(()) => kept.extend(&share.keys),
                 Err(error) => {
+                    lock(&shared.regions).forget(&region);
                     tracing::debug!(peer = %share.peer.id, %error, "a peer was not told of blocks");
                 }
             }
@@ -49,6 +49,20 @@ pub(super) async fn announce(shared: &Arc<Shared>, keys: Vec<Multihash>) -> Resu
         0 => Ok(()),
         missing => Err(Error::component("DHT", NotKept { missing, all: sweep.len() })),
     }
+}
+
+/// The region of the next key, if not all is done.
+async fn region(shared: &Arc<Shared>, sweep: &Sweep) -> Result<Option<Arc<Region>>> {
+    let (Some(target), Some(find)) = (sweep.target(), sweep.lookup()) else { return Ok(None) };
+    if let Some(known) = lock(&shared.regions).of(&target, shared.runtime.now()) {
+        return Ok(Some(known));
+    }
+    let closest = lookups::outcome(shared, find).await?.closest;
+    let found = sweep.region(closest).map(Arc::new);
+    if let Some(region) = found.as_ref().filter(|region| sweep.is_wide(region)) {
+        lock(&shared.regions).keep(region.clone(), shared.runtime.now());
+    }
+    Ok(found)
 }
 
 async fn tell<'a>(
