@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{AsyncWriteExt, StreamExt, stream};
 use ipfs_traits::{Error, Multihash, PeerInfo, Result, RuntimeExt};
 
 use super::{
     ANSWER, Shared,
-    ask::{broken, write},
+    ask::{append, broken},
     lock, lookups,
 };
 use crate::dht::{
@@ -18,6 +19,10 @@ use crate::dht::{
 
 /// Peers that are told at once.
 const AT_ONCE: usize = 16;
+
+/// Bytes of records that are written at once: as many as an encrypted frame of the stream has. Each
+/// record by itself would be a frame, and a turn of the connection's task.
+const TOGETHER: usize = 16 << 10;
 
 /// How slow a peer may take records: 100 a second, beyond the time of an answer.
 const SLOWEST: u32 = 100;
@@ -73,11 +78,18 @@ async fn tell<'a>(
 ) -> (&'a Share, Result<()>) {
     let records = async {
         let mut stream = shared.open(&share.peer).await?;
+        let mut record = Message::new(Kind::AddProvider, Bytes::new());
+        record.providers.push(own.clone());
+        let mut bytes = Vec::with_capacity(TOGETHER);
         for key in share.keys.iter().filter_map(|place| sweep.key(*place)) {
-            let mut record = Message::new(Kind::AddProvider, key.to_bytes());
-            record.providers.push(own.clone());
-            write(&mut stream, &record).await?;
+            record.key = key.to_bytes().into();
+            append(&record, &mut bytes);
+            if bytes.len() >= TOGETHER {
+                stream.write_all(&bytes).await.map_err(broken)?;
+                bytes.clear();
+            }
         }
+        stream.write_all(&bytes).await.map_err(broken)?;
         // There is no answer: that all has gone out is what can be known.
         stream.close().await.map_err(broken)
     };

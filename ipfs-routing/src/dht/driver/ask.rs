@@ -88,11 +88,16 @@ pub(super) fn broken(error: io::Error) -> Error {
 
 /// Writes a message after its length.
 pub(super) async fn write(stream: &mut Stream, message: &Message) -> Result<()> {
-    let body = message.encode();
-    let mut bytes = Vec::with_capacity(body.len() + varint::MAX_LEN);
-    varint::write(body.len() as u64, &mut bytes);
-    bytes.extend(body);
+    let mut bytes = Vec::new();
+    append(message, &mut bytes);
     stream.write_all(&bytes).await.map_err(broken)
+}
+
+/// Puts a message after its length behind what is there.
+pub(super) fn append(message: &Message, bytes: &mut Vec<u8>) {
+    let body = message.encode();
+    varint::write(body.len() as u64, bytes);
+    bytes.extend(body);
 }
 
 /// Bytes that are made room for before they have come.
