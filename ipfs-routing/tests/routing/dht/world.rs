@@ -39,6 +39,8 @@ pub(crate) struct Node {
     /// It can be reached, and serves.
     pub(crate) serves: bool,
     pub(crate) alive: bool,
+    /// When it joined.
+    since: Duration,
     in_flight: usize,
     /// When its engine is to be woken.
     wake: Option<Duration>,
@@ -165,6 +167,7 @@ impl World {
             liar,
             serves,
             alive: false,
+            since: Duration::ZERO,
             in_flight: 0,
             wake: None,
             lookups: BTreeMap::new(),
@@ -201,6 +204,7 @@ impl World {
         match what {
             Happens::Join { node, through } => {
                 self.nodes[node].alive = true;
+                self.nodes[node].since = at;
                 for other in through {
                     let info = self.nodes[other].info.clone();
                     lock(&self.nodes[node].engine).handle_candidate(info);
@@ -381,7 +385,8 @@ impl World {
         }
     }
 
-    /// The honest server nearest to a key but one, as who sees all knows it.
+    /// The honest server nearest to a key but one, as who sees all knows it, of those that have been
+    /// there for a minute: who has just come is not known to anybody yet.
     pub(crate) fn nearest(&self, target: &Position, besides: usize) -> PeerId {
         let distance = |node: &&Node| {
             let (a, b) = (node.position.as_bytes(), target.as_bytes());
@@ -389,7 +394,9 @@ impl World {
             xor.iter_mut().zip(a.iter().zip(b)).for_each(|(out, (a, b))| *out = a ^ b);
             xor
         };
-        let there = |node: &&Node| node.alive && node.serves && node.liar.is_none();
+        let settled = |node: &&Node| self.elapsed >= node.since + Duration::from_secs(60);
+        let there =
+            |node: &&Node| node.alive && node.serves && node.liar.is_none() && settled(node);
         let others = self.nodes.iter().enumerate().filter(|(number, _)| *number != besides);
         others.map(|(_, node)| node).filter(there).min_by_key(distance).unwrap().info.id
     }
