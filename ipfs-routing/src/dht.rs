@@ -43,10 +43,12 @@
 //! | name themselves, many times, from few machines | of a group of addresses (IPv4 /16, IPv6 /32) three count in a lookup and in the table, two in a bucket |
 //! | want a place in the table | it is for who has answered, and does; an old peer is not put out by a new one |
 //! | say where another peer is | believed once it has answered itself, or three have told of it; whoever is dialed proves its name |
+//! | name providers that have nothing | of one answer a third of what is wanted counts, until all have been heard |
 //! | announce others | a peer announces itself alone |
 //! | fill the records | beyond half, none for keys that others are nearer to, and a 64th of all for one peer |
 //! | give forged or old values | each is held against the rules of its namespace; those near the key that have an older one are sent the best |
-//! | say nothing | it costs one of the questions for 3 s |
+//! | say nothing | it costs one of the questions for 3 s; who did not answer is left alone for a minute, unless it is said to be elsewhere |
+//! | hold streams open | one that asks nothing ends after a minute, after 5 s when many are served |
 //!
 //! What remains: who holds addresses in many places can be the nearest 20 to one key, and hide it.
 //! [Ways](engine::Config::paths) that share no peer, at the price of more questions, help against being

@@ -8,6 +8,7 @@
 //! It is the half that asks, and knows the peers. What is kept for others, and how they are
 //! answered, needs a disk: that is the records' part.
 
+mod absent;
 mod find;
 mod upkeep;
 
@@ -19,7 +20,7 @@ use std::{
 use ipfs_traits::{Multiaddr, PeerId, PeerInfo, Result};
 
 pub use self::find::{Event, Find, Outcome};
-use self::{find::Finding, upkeep::Upkeep};
+use self::{absent::Absent, find::Finding, upkeep::Upkeep};
 use super::{
     lookup::Settings,
     message::{MAX_CLOSER, Message},
@@ -127,6 +128,7 @@ pub struct Engine {
     asked: BTreeMap<QueryId, (Option<LookupId>, PeerInfo)>,
     events: VecDeque<(LookupId, Event)>,
     upkeep: Upkeep,
+    absent: Absent,
     /// Where connected peers say they are.
     known: Known,
     next: u64,
@@ -145,6 +147,7 @@ impl Engine {
             asked: BTreeMap::new(),
             events: VecDeque::new(),
             upkeep: Upkeep::new(peer, seed, now),
+            absent: Absent::default(),
             known: BTreeMap::new(),
             next: 0,
             stats: Stats::default(),
@@ -249,6 +252,7 @@ impl Engine {
                 if let Some(finding) = lookup.and_then(|id| self.lookups.get_mut(&id)) {
                     finding.failed(&peer.id);
                 }
+                self.absent.note(peer, now.instant);
             }
         }
         if let Some(id) = lookup {
@@ -258,6 +262,8 @@ impl Engine {
 
     fn answered(&mut self, lookup: Option<LookupId>, peer: PeerInfo, answer: Message, now: Now) {
         let id = peer.id;
+        self.absent.is_there(&id);
+        self.absent.forget(now.instant);
         let inserted = self.table.insert(self.with_addresses(peer), now.instant);
         if inserted == Inserted::New && self.table.len() == 1 {
             self.upkeep.refresh_now(now.instant);
@@ -268,6 +274,7 @@ impl Engine {
             scope: self.config.scope,
             table: &self.table,
             known: &self.known,
+            absent: &self.absent,
             validators: &self.config.validators,
             now,
         };

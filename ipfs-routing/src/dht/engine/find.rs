@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use ipfs_traits::{Multiaddr, Multihash, PeerId, PeerInfo};
 
-use super::{Known, Now, Stats};
+use super::{Known, Now, Stats, absent::Absent};
 use crate::{
     Validators,
     dht::{
@@ -126,6 +126,7 @@ pub(super) struct Context<'a> {
     pub(super) scope: Scope,
     pub(super) table: &'a Table,
     pub(super) known: &'a Known,
+    pub(super) absent: &'a Absent,
     pub(super) validators: &'a Validators,
     pub(super) now: Now,
 }
@@ -203,7 +204,8 @@ impl Finding {
                 })
             }
         };
-        self.lookup.answered(peer, closer);
+        let there = closer.into_iter().filter(|other| !context.absent.holds(other));
+        self.lookup.answered(peer, there.collect());
         events
     }
 

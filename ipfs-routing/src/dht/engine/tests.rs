@@ -224,3 +224,35 @@ proptest! {
         prop_assert!(world.questions <= most, "{} questions of {lookups}", world.questions);
     }
 }
+
+/// Others go on naming a peer that is gone: each lookup dialed it again, and waited for it.
+#[test]
+fn who_is_gone_is_not_asked_again_at_once() {
+    let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
+    let mut engine = Engine::new(peer_id(0), Config::new(Scope::Any), [7; 32], now.instant);
+    engine.handle_candidate(peer_id(1).into());
+    let check = engine.poll_query(now.instant).unwrap();
+    engine.handle_reply(check.id, Ok(Message::new(Kind::FindNode, "")), now);
+
+    let gone =
+        |place: u64| PeerInfo::new(peer_id(2), vec![format!("/memory/{place}").parse().unwrap()]);
+    // Whom a lookup asks when peer 1 names the one that is gone there.
+    let mut asked = |place: u64, now: Now| {
+        engine.start(Find::Closest { key: "key".into(), wanted: 20 }, now.instant);
+        let first = engine.poll_query(now.instant).unwrap();
+        assert_eq!(first.peer.id, peer_id(1));
+        let mut answer = Message::new(Kind::FindNode, "key");
+        answer.closer.push(gone(place));
+        engine.handle_reply(first.id, Ok(answer), now);
+        let second = engine.poll_query(now.instant);
+        if let Some(query) = &second {
+            engine.handle_reply(query.id, Err(Error::TimedOut("an answer")), now);
+        }
+        second.is_some()
+    };
+    assert!(asked(1, now));
+    assert!(!asked(1, now));
+    assert!(asked(9, now), "it is said to be elsewhere");
+    let later = Now { instant: now.instant + Duration::from_secs(61), ..now };
+    assert!(asked(1, later));
+}
