@@ -17,7 +17,7 @@ use ipfs_unixfs::{
 pub use self::patch::Patched;
 use crate::{
     Hold, IntoPath, Namespace, Node, NodeSource, Path,
-    node::{References, Writer},
+    writer::{References, Writer},
 };
 
 /// Files and directories: see [`Node::unixfs`].

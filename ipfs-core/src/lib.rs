@@ -96,6 +96,7 @@ mod peering;
 mod providing;
 mod routers;
 mod source;
+mod writer;
 
 pub use ipfs_bitswap as bitswap;
 pub use ipfs_blockstore as blockstore;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ipfs_traits::Result;
 use ipfs_unixfs::mfs::{Mfs, Options, Parts};
 
-use crate::{Node, node::Writer, source::NodeSource};
+use crate::{Node, source::NodeSource, writer::Writer};
 
 impl Node {
     /// The node's mutable tree of files and directories, with the default [`Options`]: see

@@ -7,7 +7,6 @@ use std::{
     sync::{self, Arc, PoisonError},
 };
 
-use futures_core::stream::BoxStream;
 use futures_util::{
     StreamExt,
     lock::{Mutex, MutexGuard},
@@ -16,9 +15,8 @@ use ipfs_bitswap::Bitswap;
 use ipfs_blockstore::files::Lock;
 use ipfs_routing::names::Republisher;
 use ipfs_traits::{
-    Block, Blockstore, Cid, CodecTable, Datastore, Error, Exchange, HashTable, Multiaddr,
-    Multihash, Network, PeerId, PeerInfo, Protection, Reference, ReferenceSink, Result, Routing,
-    Runtime, Task, Usage, async_trait,
+    Block, Blockstore, Cid, CodecTable, Datastore, Error, Exchange, HashTable, Multiaddr, Network,
+    PeerId, PeerInfo, Protection, Result, Routing, Runtime, Task, Usage,
     network::{Event, Snapshot},
 };
 use ipfs_unixfs::mfs::WeakMfs;
@@ -428,60 +426,5 @@ impl Inner {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("peer", &self.peer_id()).finish_non_exhaustive()
-    }
-}
-
-/// The store of a node for what writes much: all that is put is held, and the exchange hears of it.
-#[derive(Debug)]
-pub(crate) struct Writer {
-    pub(crate) node: Node,
-    pub(crate) hold: Hold,
-}
-
-#[async_trait]
-impl Blockstore for Writer {
-    async fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
-        self.node.guarded().get_many(cids).await
-    }
-
-    async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
-        self.node.guarded().sizes(cids).await
-    }
-
-    async fn put_many(&self, blocks: &[Block]) -> Result<()> {
-        self.node.write(&self.hold, blocks).await
-    }
-
-    async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
-        self.node.guarded().delete_many(cids).await
-    }
-
-    fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {
-        self.node.guarded().list()
-    }
-
-    async fn flush(&self) -> Result<()> {
-        self.node.guarded().flush().await
-    }
-}
-
-/// What takes references, for what writes much: all that is referred to is held, and the exchange
-/// hears of it.
-#[derive(Debug)]
-pub(crate) struct References {
-    pub(crate) node: Node,
-    pub(crate) hold: Hold,
-    pub(crate) sink: Arc<dyn ReferenceSink>,
-}
-
-#[async_trait]
-impl ReferenceSink for References {
-    async fn put_references(&self, references: &[Reference]) -> Result<()> {
-        self.hold.keep(references.iter().map(|reference| reference.block.hash())).await;
-        self.sink.put_references(references).await?;
-        let blocks: Vec<Block> =
-            references.iter().map(|reference| reference.block.clone()).collect();
-        self.node.notify(&blocks).await;
-        Ok(())
     }
 }

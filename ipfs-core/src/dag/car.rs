@@ -7,7 +7,7 @@ use ipfs_blockstore::car::{self, Export, Order, ReadOptions};
 use ipfs_traits::{Cid, work::Work};
 
 use super::Dag;
-use crate::{Hold, node::Writer};
+use crate::{Hold, writer::Writer};
 
 /// What was imported from a CAR.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use ipfs_traits::{Blockstore, Cid, Result};
 use ipfs_unixfs::{Change, Diff, Patcher, Target};
 
 use super::{UnixFs, checked};
-use crate::{Hold, IntoPath, Path, node::Writer};
+use crate::{Hold, IntoPath, Path, writer::Writer};
 
 /// A tree after a change: what it was before is still there, under its own CID.
 #[derive(Clone, Debug)]
