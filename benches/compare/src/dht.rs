@@ -6,11 +6,7 @@
 //! last time; `holders CID`, how many servers have one, and how many of the 20 closest; `memory`. The node: `lookup COUNT` and `provide COUNT`, the milliseconds, and how many peers were found or how many
 //! failed; `sweep COUNT`, the milliseconds, and how many lookups it took; `keys COUNT`; `memory`, in bytes.
 
-use std::{
-    net::UdpSocket,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::UdpSocket, sync::Arc, time::Instant};
 
 use futures::{FutureExt, StreamExt, future, stream};
 use ipfs_core::{
@@ -40,16 +36,6 @@ async fn open(mode: Mode) -> Result<(Node, Dht)> {
     let node = node.spawn().await?;
     let dht = node.dhts().lan.clone().ok_or("it is in no DHT")?;
     Ok((node, dht))
-}
-
-/// Waits until it has learnt of the others from those that it is connected to.
-async fn learn(dht: &Dht) {
-    dht.ready().await;
-    let mut before = None;
-    while before != Some(dht.stats()) {
-        before = Some(dht.stats());
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
 }
 
 /// Answers lines until there are no more.
@@ -83,7 +69,7 @@ pub async fn network(count: usize) -> Result<()> {
         }
         servers.push((node, dht));
     }
-    future::join_all(servers.iter().map(|(_, dht)| learn(dht))).await;
+    future::join_all(servers.iter().map(|(_, dht)| dht.settled())).await;
     servers.iter().for_each(|(node, _)| println!("{}", node.addresses()[0]));
     let mut before = 0;
     obey(async |word, rest| match word {
@@ -120,7 +106,7 @@ pub async fn node(addresses: &[&str]) -> Result<()> {
     for address in addresses {
         node.connect(*address).await?;
     }
-    learn(&dht).await;
+    dht.settled().await;
     let (routing, mut keys) = (node.routing(), Keys::default());
     obey(async |word, rest| {
         let count = rest.parse()?;

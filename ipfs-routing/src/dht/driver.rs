@@ -264,6 +264,12 @@ impl Dht {
     pub async fn ready(&self) {
         lookups::ready(&self.shared).await;
     }
+
+    /// Waits until there is, and nobody is looked for any more to fill the table: what is looked up
+    /// from then on takes the shortest way.
+    pub async fn settled(&self) {
+        lookups::settled(&self.shared).await;
+    }
 }
 
 struct DhtRecipe(Options);

@@ -370,6 +370,11 @@ impl Engine {
             || nearest.last().is_some_and(|last| own < last.position.distance(&target))
     }
 
+    /// Whether it knows somebody, and looks for nobody to fill its table.
+    pub fn is_settled(&self, now: Instant) -> bool {
+        self.table.len() > 0 && self.upkeep.due() > now && self.upkeep.is_idle()
+    }
+
     /// How it works.
     pub const fn config(&self) -> &Config {
         &self.config

@@ -27,9 +27,11 @@ pub(super) async fn ask(shared: Arc<Shared>, mut woken: mpsc::Receiver<()>) {
             asking.push(one(&shared, query));
         }
         shared.deliver();
-        if lock(&shared.engine).stats().peers > 0 {
-            shared.lookups().tell_ready();
-        }
+        let (peers, settled) = {
+            let engine = lock(&shared.engine);
+            (engine.stats().peers, engine.is_settled(shared.runtime.now()))
+        };
+        shared.lookups().tell(peers > 0, settled);
         if shared.lookups().is_closed() {
             return;
         }

@@ -11,7 +11,7 @@ use futures_util::{FutureExt, StreamExt, select_biased, stream, stream::FuturesU
 use ipfs_traits::{Error, Multihash, PeerId, PeerInfo, Result, sync::lock};
 
 use super::{CLOSED, Shared};
-use crate::dht::engine::{Event, Find, LookupId, Outcome};
+use crate::dht::engine::{Engine, Event, Find, LookupId, Outcome};
 
 /// Lookups at once: many more than a node begins by itself, and some 20 MB of memory.
 const MAX_LOOKUPS: usize = 256;
@@ -29,6 +29,7 @@ pub(super) struct Lookups {
     /// Never longer than what one lookup finds, which is bounded.
     waiting: BTreeMap<LookupId, mpsc::UnboundedSender<Event>>,
     ready: Vec<oneshot::Sender<()>>,
+    settled: Vec<oneshot::Sender<()>>,
     closed: bool,
 }
 
@@ -43,8 +44,11 @@ impl Lookups {
         }
     }
 
-    pub(super) fn tell_ready(&mut self) {
-        for waiting in self.ready.drain(..) {
+    /// Tells those who wait for a table that is not empty, or that is filled.
+    pub(super) fn tell(&mut self, ready: bool, settled: bool) {
+        let ready = if ready { std::mem::take(&mut self.ready) } else { Vec::new() };
+        let settled = if settled { std::mem::take(&mut self.settled) } else { Vec::new() };
+        for waiting in ready.into_iter().chain(settled) {
             let _ = waiting.send(());
         }
     }
@@ -57,6 +61,7 @@ impl Lookups {
         self.closed = true;
         self.waiting.clear();
         self.ready.clear();
+        self.settled.clear();
     }
 }
 
@@ -242,14 +247,29 @@ async fn locate(shared: Arc<Shared>, found: PeerInfo) -> PeerInfo {
 
 /// Waits until there is somebody in the routing table, or the DHT is closed.
 pub(super) async fn ready(shared: &Shared) {
-    let (ready, waiting) = oneshot::channel();
+    wait(shared, |engine| engine.stats().peers > 0, |lookups| &mut lookups.ready).await;
+}
+
+/// Waits until the routing table is filled, or the DHT is closed.
+pub(super) async fn settled(shared: &Shared) {
+    let now = shared.runtime.now();
+    wait(shared, |engine| engine.is_settled(now), |lookups| &mut lookups.settled).await;
+}
+
+async fn wait(
+    shared: &Shared,
+    done: impl Fn(&Engine) -> bool,
+    list: impl Fn(&mut Lookups) -> &mut Vec<oneshot::Sender<()>>,
+) {
+    let (told, waiting) = oneshot::channel();
     {
         let mut lookups = shared.lookups();
-        if lookups.closed || lock(&shared.engine).stats().peers > 0 {
+        if lookups.closed || done(&lock(&shared.engine)) {
             return;
         }
-        lookups.ready.retain(|waiting| !waiting.is_canceled());
-        lookups.ready.push(ready);
+        let list = list(&mut lookups);
+        list.retain(|waiting| !waiting.is_canceled());
+        list.push(told);
     }
     let _ = waiting.await;
 }

@@ -114,6 +114,11 @@ impl Upkeep {
         }
     }
 
+    /// Whether nobody is asked, and nobody looked for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.checking.is_empty() && self.own.is_empty()
+    }
+
     pub(super) fn own(&mut self, id: LookupId) {
         self.own.insert(id);
     }

@@ -175,3 +175,18 @@ fn two_scopes_live_side_by_side_on_one_network() {
         assert_eq!(find(&last.1, 2).await, 1, "the other one goes on");
     });
 }
+
+/// Whoever waits until the table is filled begins with all that those it is connected to know.
+#[test]
+fn one_that_is_settled_knows_the_others_and_asks_for_nobody() {
+    Net::run(async |net| {
+        let nodes = net.chain(0..10).await;
+        let new = net.node(100).await;
+        new.wire.connect(&nodes[0].id.into()).await.unwrap();
+        new.dht.settled().await;
+        let stats = new.dht.stats();
+        assert_eq!(stats.peers, 10);
+        net.wait(1).await;
+        assert_eq!(new.dht.stats().queries, stats.queries);
+    });
+}
