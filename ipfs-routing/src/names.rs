@@ -36,6 +36,7 @@ use ipfs_traits::{Datastore, Resolver, Routing, Runtime};
 use self::cache::Cache;
 pub use self::{
     publish::{PublishOptions, Published},
+    records::published,
     republish::{Republisher, Signers},
     resolve::Resolution,
 };

@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError, atomic::Ordering};
 use bytes::Bytes;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use futures_util::{
-    StreamExt,
-    future::{Either, select},
+    StreamExt, TryStreamExt,
+    future::{self, Either, select},
     stream,
 };
-use ipfs_traits::{Batch, Error, Result};
+use ipfs_traits::{Batch, Datastore, Error, Result};
 
 use super::{
     Names, Shared,
@@ -125,9 +125,20 @@ impl Shared {
     }
 }
 
+/// The records of all names that a node has published, valid still or not, from its datastore. One
+/// that cannot be read is passed over.
+pub fn published(datastore: &Arc<dyn Datastore>) -> BoxStream<'static, Result<Record>> {
+    let records = |page: Vec<(Bytes, Bytes)>| {
+        stream::iter(page).filter_map(|(_, value)| future::ready(Record::parse(value).ok().map(Ok)))
+    };
+    datastore.scan(PREFIX).map_ok(records).try_flatten().boxed()
+}
+
+const PREFIX: &[u8] = b"ipns/";
+
 /// Where the datastore has the record of a name.
 fn key(name: &Name) -> Vec<u8> {
-    [&b"ipns/"[..], &name.peer().to_bytes()].concat()
+    [PREFIX, &name.peer().to_bytes()].concat()
 }
 
 struct Lookup {

@@ -6,6 +6,7 @@ mod listen;
 use std::{fs, path::Path, sync::Arc};
 
 use data_encoding::HEXLOWER;
+#[cfg(feature = "reqwest")]
 use futures::AsyncReadExt;
 use ipfs_core::{
     Cid, Node, PeerInfo, Routing,
