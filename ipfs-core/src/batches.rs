@@ -3,7 +3,8 @@
 use std::task::Poll;
 
 use futures_core::{Stream, stream::BoxStream};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use ipfs_traits::Result;
 
 /// What is ready now, as one batch: at least one item, at most `most` of them, and no more once
 /// their sizes reach `bytes`.
@@ -33,6 +34,25 @@ pub(crate) fn batches<T: Send + 'static>(
     .boxed()
 }
 
+/// Pages joined to such of at least `least` items, but for the last. An error comes at once, and ends
+/// the stream.
+pub(crate) fn pages<T: Send + 'static>(
+    pages: BoxStream<'static, Result<Vec<T>>>,
+    least: usize,
+) -> BoxStream<'static, Result<Vec<T>>> {
+    stream::try_unfold(pages, move |mut pages| async move {
+        let mut joined = Vec::new();
+        while joined.len() < least {
+            match pages.try_next().await? {
+                Some(page) => joined.extend(page),
+                None => break,
+            }
+        }
+        Ok((!joined.is_empty()).then_some((joined, pages)))
+    })
+    .boxed()
+}
+
 #[cfg(test)]
 mod tests {
     use futures::executor::block_on;
@@ -47,5 +67,13 @@ mod tests {
         assert_eq!(given(4, 100), [vec![1, 2, 3, 4], vec![5, 6]]);
         assert_eq!(given(4, 5), [vec![1, 2, 3], vec![4, 5], vec![6]]);
         assert!(block_on(batches(stream::empty(), 4, 5, |_: &u8| 1).next()).is_none());
+    }
+
+    #[test]
+    fn small_pages_are_joined() {
+        let given: Vec<Result<Vec<u8>>> =
+            vec![Ok(vec![1, 2]), Ok(vec![]), Ok(vec![3]), Ok(vec![4]), Ok(vec![5])];
+        let joined = pages(stream::iter(given).boxed(), 3).try_collect::<Vec<_>>();
+        assert_eq!(block_on(joined).unwrap(), [vec![1, 2, 3], vec![4, 5]]);
     }
 }

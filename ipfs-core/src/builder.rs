@@ -12,7 +12,7 @@ use libp2p_identity::Keypair;
 
 use self::build::Built;
 use crate::{
-    Bootstrap, DhtOptions, Key, Keystore, MemoryKeystore, Node, Provide, addresses,
+    Bootstrap, CollectWhen, DhtOptions, Key, Keystore, MemoryKeystore, Node, Provide, addresses,
     codec::standard_codecs, data_dir::DataDir, guarded::Guarded, hold::Holds,
 };
 
@@ -45,6 +45,7 @@ pub struct Builder {
     listen: Option<Vec<Multiaddr>>,
     bootstrap: Option<Bootstrap>,
     peering: Vec<Multiaddr>,
+    collect: Option<CollectWhen>,
     dht: Option<DhtOptions>,
     provide: Option<Provide>,
     resolver: Option<Arc<dyn Resolver>>,
@@ -75,6 +76,7 @@ impl Builder {
             listen: None,
             bootstrap: None,
             peering: Vec::new(),
+            collect: None,
             dht: None,
             provide: None,
             resolver: None,
@@ -245,6 +247,13 @@ impl Builder {
     /// [`Peering`](crate::Peering). The default is nobody.
     pub fn peering(mut self, addresses: impl IntoIterator<Item = Multiaddr>) -> Self {
         self.peering = addresses.into_iter().collect();
+        self
+    }
+
+    /// Collects garbage by itself: when there is much, or from time to time. The default is to delete
+    /// nothing unasked. See [`Gc`](crate::Gc) for what is garbage.
+    pub const fn collect(mut self, when: CollectWhen) -> Self {
+        self.collect = Some(when);
         self
     }
 

@@ -23,6 +23,9 @@ const BLOCKS: &str = "blocks";
 const STATE: &str = "state.redb";
 const KEYSTORE: &str = "keystore";
 
+/// What does not fit into memory; emptied when it is used first.
+pub(crate) const SCRATCH: &str = "scratch";
+
 /// What a file is written as, before it is given its name.
 const PARTIAL: &str = ".partial";
 

@@ -14,6 +14,7 @@ use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use ipfs_traits::{Blockstore, Cid, Error, PeerInfo, Result, Session, SessionStats};
 
+pub(crate) use self::missing::Lacking;
 use self::{
     clock::Times,
     crawl::{Crawl, Watch},
@@ -22,7 +23,7 @@ use self::{
     progress::Shared,
 };
 pub use self::{progress::FetchProgress, under_way::Fetching};
-use crate::{Hold, IntoPath, IntoPeer, Node, NodeSource, Path};
+use crate::{Follow, Hold, IntoPath, IntoPeer, Node, NodeSource, Path};
 
 /// How long a [`Fetch`] goes on without an answer if nothing else is said: enough to find who has a
 /// block in a slow network, or for the largest one, of 2 MiB, to come at 35 kB/s.
@@ -35,6 +36,7 @@ pub struct Fetch {
     node: Node,
     path: Result<Path>,
     role: Role,
+    follow: Follow,
     filter: Option<Arc<Filter>>,
     max_depth: Option<usize>,
     providers: Result<Vec<PeerInfo>>,
@@ -124,6 +126,7 @@ impl Node {
             node: self.clone(),
             path: path.into_path(),
             role: Role::All,
+            follow: Follow::All,
             filter: None,
             max_depth: None,
             providers: Ok(Vec::new()),
@@ -157,6 +160,12 @@ impl Fetch {
     /// the file are cut. Of parts that do not say how large they are all is brought.
     pub fn range(mut self, range: Range<u64>) -> Self {
         self.role = Role::Range(range);
+        self
+    }
+
+    /// Brings what can be reached along some of the links. The default is all of them.
+    pub const fn follow(mut self, follow: Follow) -> Self {
+        self.follow = follow;
         self
     }
 
@@ -228,12 +237,12 @@ fn is_fatal(error: &Error) -> bool {
 }
 
 async fn run(fetch: Fetch, source: NodeSource, shared: Arc<Shared>, hold: Hold) -> Result<Fetched> {
-    let Fetch { node, path, role, filter, max_depth, providers, times } = fetch;
+    let Fetch { node, path, role, follow, filter, max_depth, providers, times } = fetch;
     let path = node.immutable(path?).await?;
     let watch: Watch = Box::new(times.watch(shared.clone()));
     source.providers(&providers?);
     let found = way::locate(&node, &source, &shared, &path, watch()).await?;
-    let rules = Rules { codecs: node.codecs().clone(), filter, max_depth };
+    let rules = Rules { codecs: node.codecs().clone(), follow, filter, max_depth };
     let root = Job::new(found.cid, role, 0);
     let mut crawl = Crawl::new(rules, source.clone(), shared.clone(), watch, root);
     if !found.rest.is_empty() {

@@ -1,7 +1,7 @@
 //! The one store of a node, through which all reading and writing goes.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -10,21 +10,37 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use ipfs_traits::{Block, Blockstore, Cid, Error, Multihash, Result, Runtime, Usage, async_trait};
 
-use crate::hold::{Deletion, Holds};
+use crate::{
+    hold::{Deletion, Holds},
+    keeper::Keeper,
+};
 
-/// A store that deletes nothing that is held, answers identity CIDs itself, and ends with its node.
-/// Clones are the same store.
+/// A store that deletes nothing that is held or pinned, answers identity CIDs itself, and ends with
+/// its node. Clones are the same store.
 #[derive(Clone, Debug)]
 pub(crate) struct Guarded {
     store: Arc<dyn Blockstore>,
     runtime: Arc<dyn Runtime>,
     holds: Holds,
+    /// Knows the pins, once the node has its datastore.
+    keeper: Arc<OnceLock<Arc<Keeper>>>,
     closed: Arc<AtomicBool>,
 }
 
 impl Guarded {
     pub(crate) fn new(store: Arc<dyn Blockstore>, runtime: Arc<dyn Runtime>, holds: Holds) -> Self {
-        Self { store, runtime, holds, closed: Arc::default() }
+        Self { store, runtime, holds, keeper: Arc::default(), closed: Arc::default() }
+    }
+
+    /// Deletes nothing from now on that is pinned.
+    pub(crate) fn guard_pins(&self, keeper: &Arc<Keeper>) {
+        // There is one for each node.
+        let _ = self.keeper.set(keeper.clone());
+    }
+
+    /// The store below, which deletes what it is told to, and notes nothing.
+    pub(crate) fn bare(&self) -> &Arc<dyn Blockstore> {
+        &self.store
     }
 
     /// Refuses every later call, and closes the store below.
@@ -40,9 +56,22 @@ impl Guarded {
         Ok(&self.store)
     }
 
+    /// Puts blocks, of which a collection that runs when they are there knows.
+    async fn put_noted(&self, store: &Arc<dyn Blockstore>, blocks: &[Block]) -> Result<()> {
+        let hashes = || blocks.iter().map(Block::hash);
+        let noted = self.holds.touch(hashes()).await;
+        store.put_many(blocks).await?;
+        let running = self.holds.touch(hashes()).await;
+        if running.is_some() && running != noted {
+            // It began meanwhile, and may have deleted some.
+            store.put_many(blocks).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes to the end even if nobody waits for it any more: a hold that waits for the deletion
     /// must not see it go on afterwards.
-    async fn delete(&self, cids: Vec<Cid>, deletion: Deletion) -> Result<()> {
+    pub(crate) async fn delete_to_the_end(&self, cids: Vec<Cid>, deletion: Deletion) -> Result<()> {
         let (done, result) = oneshot::channel();
         let store = self.open()?.clone();
         let delete = async move {
@@ -75,6 +104,7 @@ impl Blockstore for Guarded {
             Ok(store) => store,
             Err(closed) => return cids.iter().map(|_| Err(closed.clone())).collect(),
         };
+        self.holds.touch(cids.iter().map(Cid::hash)).await;
         if cids.iter().all(|cid| Block::inline(cid).is_none()) {
             return store.get_many(cids).await;
         }
@@ -82,26 +112,33 @@ impl Blockstore for Guarded {
     }
 
     async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
-        let sizes = self.open()?.sizes(&stored(cids)).await?;
+        let store = self.open()?;
+        self.holds.touch(cids.iter().map(Cid::hash)).await;
+        let sizes = store.sizes(&stored(cids)).await?;
         Ok(merge(cids, sizes, |block| Some(block.len() as u64)))
     }
 
     async fn put_many(&self, blocks: &[Block]) -> Result<()> {
         let store = self.open()?;
         if blocks.iter().all(|block| Block::inline(block.cid()).is_none()) {
-            return store.put_many(blocks).await;
+            return self.put_noted(store, blocks).await;
         }
         let not_inline = |block: &&Block| Block::inline(block.cid()).is_none();
         let blocks: Vec<Block> = blocks.iter().filter(not_inline).cloned().collect();
-        store.put_many(&blocks).await
+        self.put_noted(store, &blocks).await
     }
 
     async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
         let cids = stored(cids);
-        match self.holds.delete(cids.iter().map(Cid::hash)) {
-            Ok(deletion) => self.delete(cids, deletion).await,
-            Err(place) => Err(Error::InUse(format!("block {}", cids[place]).into())),
+        let deletion = match self.holds.delete(cids.iter().map(Cid::hash)) {
+            Ok(deletion) => deletion,
+            Err(place) => return Err(Error::InUse(format!("block {}", cids[place]).into())),
+        };
+        // Whoever pins one of them from now on waits for this deletion.
+        if let Some(keeper) = self.keeper.get() {
+            keeper.check_unpinned(&cids).await?;
         }
+        self.delete_to_the_end(cids, deletion).await
     }
 
     fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {

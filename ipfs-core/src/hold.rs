@@ -1,13 +1,21 @@
 //! Holds: what may not be deleted yet.
 
+mod touched;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures_channel::oneshot;
-use ipfs_traits::Multihash;
+use ipfs_traits::{Cid, Multihash};
+
+use self::touched::Touched;
+use crate::reach::Follow;
 
 /// Keeps blocks from being deleted, until it and all its clones are dropped.
 ///
@@ -41,7 +49,12 @@ struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.holds.lock().held.remove(&self.id);
+        let mut state = self.holds.lock();
+        let Some(held) = state.held.remove(&self.id) else { return };
+        // What was held while garbage is collected is kept until that ends.
+        if let Some(touched) = &mut state.touched {
+            held.into_iter().for_each(|print| touched.insert(print));
+        }
     }
 }
 
@@ -52,9 +65,18 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// All the holds of a node. Clones are the same.
+/// All that keeps blocks of a node without a pin. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Holds(Arc<Mutex<State>>);
+pub(crate) struct Holds(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    /// The number of the collection that runs; 0 when none does.
+    collection: AtomicU64,
+    /// How many deletions are under way.
+    deletions: AtomicU64,
+}
 
 /// The first bytes of a digest: blocks that share them are kept together, which does no harm.
 type Print = u64;
@@ -71,6 +93,11 @@ fn print(hash: &Multihash) -> Print {
 struct State {
     next: u64,
     held: BTreeMap<u64, HashSet<Print>>,
+    /// Roots that are kept with all below them that is here.
+    roots: BTreeMap<u64, (Cid, Follow)>,
+    /// What was written or asked for since the collection began that runs.
+    touched: Option<Touched>,
+    collections: u64,
     /// What is being deleted now, and by how many.
     deleting: HashMap<Print, usize>,
     /// Those that wait until something is deleted.
@@ -79,7 +106,7 @@ struct State {
 
 impl Holds {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new hold, of nothing yet.
@@ -98,27 +125,78 @@ impl Holds {
     ) -> Result<Deletion, usize> {
         let mut state = self.lock();
         let prints: Vec<Print> = hashes.map(print).collect();
-        let held = |print| state.held.values().any(|hold| hold.contains(print));
-        if let Some(place) = prints.iter().position(held) {
-            return Err(place);
+        match prints.iter().position(|print| state.is_held(*print)) {
+            Some(place) => Err(place),
+            None => Ok(self.begin(&mut state, prints)),
         }
+    }
+
+    fn begin(&self, state: &mut State, prints: Vec<Print>) -> Deletion {
         for print in &prints {
             *state.deleting.entry(*print).or_default() += 1;
         }
-        Ok(Deletion { holds: self.clone(), prints })
+        self.0.deletions.fetch_add(1, Ordering::SeqCst);
+        Deletion { holds: self.clone(), prints }
     }
-}
 
-impl Hold {
-    /// Keeps these from now on, and waits for deletions of them that have begun: what is put or
-    /// found afterwards stays.
-    pub(crate) async fn keep<'a>(&self, hashes: impl Iterator<Item = &'a Multihash>) {
+    /// Keeps a root with all below it that is here, until the guard is dropped.
+    pub(crate) fn keep_root(&self, root: Cid, follow: Follow) -> KeptRoot {
+        let mut state = self.lock();
+        let id = state.next;
+        state.next += 1;
+        state.roots.insert(id, (root, follow));
+        KeptRoot { id, holds: self.clone() }
+    }
+
+    /// The roots that are kept now.
+    pub(crate) fn roots(&self) -> Vec<(Cid, Follow)> {
+        self.lock().roots.values().copied().collect()
+    }
+
+    /// Begins a collection of garbage among so many blocks: from now on all that is written or asked
+    /// for is noted. `None` while another one runs.
+    pub(crate) fn collect(&self, blocks: Option<u64>) -> Option<Collection> {
+        let mut state = self.lock();
+        if state.touched.is_some() {
+            return None;
+        }
+        state.touched = Some(Touched::for_blocks(blocks));
+        state.collections += 1;
+        self.0.collection.store(state.collections, Ordering::SeqCst);
+        Some(Collection { holds: self.clone() })
+    }
+
+    /// Notes that these were written or are asked for, if a collection runs, and waits for deletions
+    /// of them that have begun. Gives the number of the collection.
+    pub(crate) async fn touch<'a>(
+        &self,
+        hashes: impl Iterator<Item = &'a Multihash>,
+    ) -> Option<u64> {
+        let is_quiet = |count: &AtomicU64| count.load(Ordering::SeqCst) == 0;
+        if is_quiet(&self.0.collection) && is_quiet(&self.0.deletions) {
+            return None;
+        }
         let prints: Vec<Print> = hashes.map(print).collect();
+        let mut running = None;
+        self.settle(&prints, |state, collection| {
+            running = state.touched.as_mut().map(|touched| {
+                prints.iter().for_each(|print| touched.insert(*print));
+                collection
+            });
+        })
+        .await;
+        running
+    }
+
+    /// Does something once, and then waits as long as one of these is being deleted.
+    async fn settle(&self, prints: &[Print], once: impl FnOnce(&mut State, u64)) {
+        let mut once = Some(once);
         loop {
             let deleted = {
-                let mut state = self.0.holds.lock();
-                if let Some(held) = state.held.get_mut(&self.0.id) {
-                    held.extend(&prints);
+                let mut state = self.lock();
+                if let Some(once) = once.take() {
+                    let collection = state.collections;
+                    once(&mut state, collection);
                 }
                 if !prints.iter().any(|print| state.deleting.contains_key(print)) {
                     return;
@@ -132,6 +210,82 @@ impl Hold {
     }
 }
 
+impl State {
+    fn is_held(&self, print: Print) -> bool {
+        self.held.values().any(|hold| hold.contains(&print))
+    }
+}
+
+/// Keeps a root with all below it that is here, until it is dropped.
+pub(crate) struct KeptRoot {
+    id: u64,
+    holds: Holds,
+}
+
+impl fmt::Debug for KeptRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptRoot").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Drop for KeptRoot {
+    fn drop(&mut self) {
+        self.holds.lock().roots.remove(&self.id);
+    }
+}
+
+/// A collection of garbage that runs, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Collection {
+    holds: Holds,
+}
+
+impl Collection {
+    /// Begins to delete those of these that are not held, and were neither written nor asked for
+    /// since the collection began; says which ones these are.
+    pub(crate) fn delete<'a>(
+        &self,
+        hashes: impl Iterator<Item = &'a Multihash>,
+    ) -> (Vec<bool>, Deletion) {
+        let mut state = self.holds.lock();
+        let mut free = Vec::new();
+        let chosen: Vec<bool> = hashes
+            .map(print)
+            .map(|print| {
+                let is_touched = state.touched.as_ref().is_none_or(|all| all.contains(print));
+                let is_free = !is_touched && !state.is_held(print);
+                if is_free {
+                    free.push(print);
+                }
+                is_free
+            })
+            .collect();
+        let deletion = self.holds.begin(&mut state, free);
+        (chosen, deletion)
+    }
+}
+
+impl Drop for Collection {
+    fn drop(&mut self) {
+        self.holds.0.collection.store(0, Ordering::SeqCst);
+        self.holds.lock().touched = None;
+    }
+}
+
+impl Hold {
+    /// Keeps these from now on, and waits for deletions of them that have begun: what is put or
+    /// found afterwards stays.
+    pub(crate) async fn keep<'a>(&self, hashes: impl Iterator<Item = &'a Multihash>) {
+        let prints: Vec<Print> = hashes.map(print).collect();
+        let keep = |state: &mut State, _| {
+            if let Some(held) = state.held.get_mut(&self.0.id) {
+                held.extend(&prints);
+            }
+        };
+        self.0.holds.settle(&prints, keep).await;
+    }
+}
+
 /// A deletion under way; over when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Deletion {
@@ -142,6 +296,7 @@ pub(crate) struct Deletion {
 impl Drop for Deletion {
     fn drop(&mut self) {
         let mut state = self.holds.lock();
+        self.holds.0.deletions.fetch_sub(1, Ordering::SeqCst);
         for print in &self.prints {
             if let Some(count) = state.deleting.get_mut(print) {
                 *count -= 1;

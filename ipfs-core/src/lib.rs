@@ -81,10 +81,12 @@ mod data_dir;
 pub mod dns;
 mod fetch;
 mod files;
+mod gc;
 mod guarded;
 mod hold;
 #[cfg(feature = "reqwest")]
 pub mod http_client;
+mod keeper;
 mod keys;
 mod mfs;
 mod names;
@@ -93,7 +95,9 @@ pub mod network;
 mod node;
 mod path;
 mod peering;
+mod pin;
 mod providing;
+mod reach;
 mod routers;
 mod source;
 mod writer;
@@ -118,6 +122,7 @@ pub use self::{
     dag::{Dag, ImportedCar, Resolved},
     fetch::{Fetch, FetchProgress, Fetched, Fetching},
     files::{Added, Adding, Patched, UnixFs},
+    gc::{Collect, CollectWhen, Collected, Gc},
     hold::Hold,
     keys::{
         FolderKeystore, Key, KeyInfo, Keys, Keystore, MAX_KEY_NAME, MemoryKeystore, check_name,
@@ -126,7 +131,9 @@ pub use self::{
     node::Node,
     path::{IntoPath, Namespace, Path},
     peering::Peering,
+    pin::{AddPin, Indirect, Pin, PinMode, PinnedBy, Pins, TemporaryPin, Verified, VerifyPins},
     providing::{Provide, Providing},
+    reach::Follow,
     routers::{DhtOptions, Dhts},
     source::NodeSource,
 };

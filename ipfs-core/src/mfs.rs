@@ -35,7 +35,8 @@ impl Node {
     /// The node's mutable tree, opened with these options unless it is open already: as long as a
     /// handle of it lives, all callers get the same tree.
     ///
-    /// Its root stands in the node's datastore. What is not here is fetched when it is read, and
+    /// Its root stands in the node's datastore, under the default key whatever the options say, for
+    /// what collects garbage has to find it. What is not here is fetched when it is read, and
     /// what the tree reads and writes is held ([`Hold`](crate::Hold)) as long as a handle lives.
     /// Closing the node does not flush it.
     ///
@@ -54,7 +55,8 @@ impl Node {
             datastore: self.datastore().clone(),
             runtime: self.runtime().clone(),
         };
-        let tree = Mfs::open(parts, options).await?;
+        let key = Options::default().key;
+        let tree = Mfs::open(parts, Options { key, ..options }).await?;
         let mut open = self.open_mfs();
         // Somebody else may have been quicker.
         let tree = open.upgrade().unwrap_or(tree);

@@ -18,12 +18,14 @@ use ipfs_traits::{
     Block, Blockstore, Cid, CodecTable, Datastore, Error, Exchange, HashTable, Multiaddr, Network,
     PeerId, PeerInfo, Protection, Result, Routing, Runtime, Task, Usage,
     network::{Event, Snapshot},
+    sync::lock,
 };
 use ipfs_unixfs::mfs::WeakMfs;
 
 use crate::{
-    Blocks, Builder, Dag, Dhts, Hold, IntoPath, IntoPeer, Key, Keys, Keystore, Names, NodeSource,
-    Path, Peering, Providing, UnixFs, addresses, guarded::Guarded, hold::Holds,
+    Blocks, Builder, CollectWhen, Dag, Dhts, Gc, Hold, IntoPath, IntoPeer, Key, Keys, Keystore,
+    Names, NodeSource, Path, Peering, Pins, Providing, UnixFs, addresses, guarded::Guarded,
+    keeper::Keeper,
 };
 
 /// An IPFS node, inside the application's own runtime. A handle: clones are the same node.
@@ -56,7 +58,9 @@ pub(crate) struct Inner {
     pub(crate) republisher: sync::Mutex<Option<Republisher>>,
     pub(crate) exchange: Arc<dyn Exchange>,
     pub(crate) bitswap: Option<Bitswap>,
-    pub(crate) holds: Holds,
+    pub(crate) keeper: Arc<Keeper>,
+    /// What collects garbage by itself, until the node is closed.
+    pub(crate) collector: sync::Mutex<Option<Task>>,
     /// Keeps the connections that the application asked for.
     pub(crate) wanted: sync::Mutex<HashMap<PeerId, Protection>>,
     pub(crate) peering: Peering,
@@ -79,8 +83,16 @@ impl Node {
         Builder::new()
     }
 
-    pub(crate) fn new(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner), under: None }
+    pub(crate) fn new(inner: Inner, collect: Option<CollectWhen>) -> Self {
+        let node = Self::of(Arc::new(inner));
+        let collector =
+            collect.map(|when| when.start(&**node.runtime(), Arc::downgrade(&node.inner)));
+        *lock(&node.inner.collector) = collector;
+        node
+    }
+
+    pub(crate) const fn of(inner: Arc<Inner>) -> Self {
+        Self { inner, under: None }
     }
 
     /// Single blocks.
@@ -96,6 +108,16 @@ impl Node {
     /// Values of the data model, and the links between blocks.
     pub fn dag(&self) -> Dag {
         Dag::new(self.clone())
+    }
+
+    /// Pins: what is kept for good.
+    pub fn pins(&self) -> Pins {
+        Pins::new(self.clone())
+    }
+
+    /// Garbage collection: what nothing keeps goes.
+    pub fn gc(&self) -> Gc {
+        Gc::new(self.clone())
     }
 
     /// Keys: the node's own, and those that names are published with.
@@ -126,7 +148,7 @@ impl Node {
 
     /// A new [`Hold`], of nothing yet.
     pub fn hold(&self) -> Hold {
-        self.inner.holds.start()
+        self.inner.keeper.holds.start()
     }
 
     /// A handle of the same node: what is written or read through it is kept by `hold`.
@@ -334,6 +356,10 @@ impl Node {
         if let Some(bootstrap) = bootstrap {
             bootstrap.stop().await;
         }
+        let collector = lock(&inner.collector).take();
+        if let Some(collector) = collector {
+            collector.stop().await;
+        }
         let republisher = inner.republisher.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(republisher) = republisher {
             republisher.stop().await;
@@ -383,6 +409,10 @@ impl Node {
 
     pub(crate) fn guarded(&self) -> &Guarded {
         &self.inner.store
+    }
+
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+        &self.inner.keeper
     }
 
     /// What this handle's writes are held by: its own hold, or a new one.

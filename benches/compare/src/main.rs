@@ -1,11 +1,13 @@
 //! One job as a whole process, with the settings that a user gets by default.
 //!
 //! `import memory|FOLDER PATH [CHUNKER]`, `hash PATH`, `digest`, `cat FOLDER CID`, `hamt COUNT`, `mfs COUNT`,
-//! `serve FOLDER ADDRESS`, `fetch FOLDER CID ADDRESS…`, `dht-network COUNT`, `dht-node ADDRESS…`. Each prints what a
-//! script needs on its standard output, and at its end the most memory it had, in kB; `cat` on its standard error,
+//! `serve FOLDER ADDRESS`, `fetch FOLDER CID ADDRESS…`, `pin FOLDER CID`, `unpin FOLDER CID`, `roots FIRST COUNT CAR`,
+//! `import-pinned FOLDER CAR`, `pins FOLDER`, `gc FOLDER`, `gc-fill FOLDER COUNT`, `gc-latency FOLDER`,
+//! `dht-network COUNT`, `dht-node ADDRESS…`. Each prints what a script needs on its standard output, and at its end the most memory it had, in kB; `cat` on its standard error,
 //! behind the content.
 
 mod dht;
+mod keep;
 mod tree;
 
 use std::{error::Error, time::Instant};
@@ -38,6 +40,14 @@ async fn main() -> Result<()> {
         ["mfs", count] => tree::mfs(count.parse()?).await?,
         ["serve", folder, address] => serve(folder, address).await?,
         ["fetch", folder, cid, ref addresses @ ..] => fetch(folder, cid, addresses).await?,
+        ["pin", folder, cid] => keep::pin(folder, cid).await?,
+        ["unpin", folder, cid] => keep::unpin(folder, cid).await?,
+        ["roots", first, count, path] => keep::roots(first.parse()?, count.parse()?, path)?,
+        ["import-pinned", folder, path] => keep::import_pinned(folder, path).await?,
+        ["pins", folder] => keep::pins(folder).await?,
+        ["gc", folder] => keep::collect(folder).await?,
+        ["gc-fill", folder, count] => keep::fill(folder, count.parse()?).await?,
+        ["gc-latency", folder] => keep::latency(folder).await?,
         ["dht-network", count] => dht::network(count.parse()?).await?,
         ["dht-node", ref addresses @ ..] => dht::node(addresses).await?,
         _ => return Err("unknown job".into()),

@@ -15,12 +15,14 @@ use libp2p_identity::Keypair;
 use super::Builder;
 use crate::{
     FolderKeystore, Key, Keystore, Node, Peering, addresses,
-    data_dir::DataDir,
+    data_dir::{DataDir, SCRATCH},
     guarded::Guarded,
     hold::Holds,
+    keeper::Keeper,
     names::NodeSigners,
     node::{Inner, State},
     providing::Providing,
+    reach::{Site, scratch::Scratch},
     routers::{self, Dhts},
 };
 
@@ -155,9 +157,19 @@ impl Built {
             resolver,
             builder.names,
         );
+        let site = Site {
+            store: self.store.bare().clone(),
+            codecs: parts.codecs().clone(),
+            hashes: parts.hashes().clone(),
+            runtime: parts.runtime().clone(),
+            scratch: parts.data_dir().map(|dir| Arc::new(Scratch::new(dir.join(SCRATCH)))),
+        };
+        let datastore = parts.datastore()?.clone();
+        let keeper = Arc::new(Keeper { site, datastore, holds: self.holds });
+        self.store.guard_pins(&keeper);
         let signers = NodeSigners { identity: identity.clone(), keystore: self.keystore.clone() };
         let republisher = (!builder.offline).then(|| names.republish(Arc::new(signers)));
-        Ok(Node::new(Inner {
+        let inner = Inner {
             runtime: parts.runtime().clone(),
             hashes: parts.hashes().clone(),
             codecs: parts.codecs().clone(),
@@ -174,13 +186,15 @@ impl Built {
             republisher: std::sync::Mutex::new(republisher),
             exchange,
             bitswap: self.bitswap,
-            holds: self.holds,
+            keeper,
+            collector: std::sync::Mutex::default(),
             wanted: std::sync::Mutex::default(),
             peering,
             bootstrap: std::sync::Mutex::new(bootstrap),
             mfs: std::sync::Mutex::default(),
             state: futures_util::lock::Mutex::new(State::Open(self.lock)),
-        }))
+        };
+        Ok(Node::new(inner, builder.collect))
     }
 
     /// Closes what was built, in the order in which a node does.

@@ -5,6 +5,8 @@ use std::{ops::Range, sync::Arc};
 use ipfs_traits::{Block, Cid, CodecTable, Error, Result, codes};
 use ipfs_unixfs::{FileNode, Node, hamt};
 
+use crate::Follow;
+
 /// What a block is brought for, which says what of its links is brought with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -53,6 +55,7 @@ pub(super) type Filter = dyn Fn(&Cid, &Cid, usize) -> bool + Send + Sync;
 /// Which links are followed.
 pub(super) struct Rules {
     pub(super) codecs: Arc<CodecTable>,
+    pub(super) follow: Follow,
     pub(super) filter: Option<Arc<Filter>>,
     pub(super) max_depth: Option<usize>,
 }
@@ -81,7 +84,7 @@ impl Rules {
             Role::Leaf => Ok(Vec::new()),
             Role::All if codec == codes::RAW => Ok(Vec::new()),
             Role::All => {
-                let links = self.codecs.links(block)?;
+                let links = self.follow.links(&self.codecs, block)?;
                 Ok(links.into_iter().map(|cid| (cid, Role::All)).collect())
             }
             // What is no UnixFS is one block to it.

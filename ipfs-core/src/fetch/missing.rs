@@ -9,14 +9,14 @@ const MAX_NAMED: usize = 1000;
 
 /// What could not be had.
 #[derive(Debug, Default)]
-pub(super) struct Lacking {
+pub(crate) struct Lacking {
     named: Vec<Missing>,
     cids: BTreeSet<Cid>,
     count: u64,
 }
 
 impl Lacking {
-    pub(super) fn add(&mut self, cid: Cid, why: Error) {
+    pub(crate) fn add(&mut self, cid: Cid, why: Error) {
         if self.cids.contains(&cid) {
             return;
         }
@@ -28,16 +28,16 @@ impl Lacking {
     }
 
     /// Some whose names are not at hand.
-    pub(super) const fn add_unnamed(&mut self, count: u64) {
+    pub(crate) const fn add_unnamed(&mut self, count: u64) {
         self.count += count;
     }
 
-    pub(super) const fn count(&self) -> u64 {
+    pub(crate) const fn count(&self) -> u64 {
         self.count
     }
 
     /// An error if something could not be had.
-    pub(super) fn into_result(self) -> Result<()> {
+    pub(crate) fn into_result(self) -> Result<()> {
         match self.count {
             0 => Ok(()),
             count => Err(Error::incomplete(count, self.named)),

@@ -16,6 +16,7 @@ mod dns;
 mod faulty;
 mod fetch;
 mod fixtures;
+mod gc;
 mod git;
 mod hostile;
 #[cfg(feature = "reqwest")]
@@ -29,6 +30,7 @@ mod node;
 #[path = "../../traits/tests/support/numbers.rs"]
 mod numbers;
 mod peering;
+mod pins;
 mod reading;
 mod seeds;
 #[path = "../../traits/tests/support/fixtures.rs"]

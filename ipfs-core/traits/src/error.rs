@@ -90,6 +90,19 @@ pub enum Error {
     #[error("{0} is in use")]
     InUse(Cow<'static, str>),
 
+    /// A block is pinned, by itself or by one above it, and cannot be deleted.
+    #[error("block {cid} is pinned by {by}")]
+    Pinned {
+        /// The block.
+        cid: Box<Cid>,
+        /// What is pinned: the block, or a root above it.
+        by: Box<Cid>,
+    },
+
+    /// There is no pin of this one itself.
+    #[error("{0} is not pinned")]
+    NotPinned(Cid),
+
     /// It was written by a newer version of this software.
     #[error("{what} has version {found}, the newest known here is {known}")]
     Newer {

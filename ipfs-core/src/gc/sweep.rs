@@ -1,0 +1,110 @@
+//! Deleting what is not kept.
+
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use ipfs_traits::{Blockstore, Cid, Multihash, Result, codes, work::Meter};
+
+use super::Collected;
+use crate::{Node, hold::Collection, reach::Reach};
+
+/// Goes through all blocks that are here.
+pub(super) struct Sweep {
+    node: Node,
+    marks: Reach,
+    collection: Collection,
+    meter: Meter,
+    done: Collected,
+}
+
+/// Blocks that are deleted in one go: so many that each costs little, and so few that whoever asks
+/// for one of them waits for milliseconds.
+const BATCH: usize = 8192;
+
+/// A block that is here: its multihash, and its size in bytes.
+type Listed = (Multihash, u64);
+
+/// A batch of what is here.
+struct Looked {
+    /// How many blocks are marked, and their bytes.
+    marked: (u64, u64),
+    /// Those that are not.
+    garbage: Vec<Listed>,
+}
+
+/// Looks which of some blocks are marked.
+async fn look(marks: Reach, listed: Vec<Listed>) -> Result<Looked> {
+    let are_marked = marks.contains(listed.iter().map(|(hash, _)| *hash).collect()).await?;
+    let (mut marked, mut garbage) = ((0, 0), Vec::new());
+    for (block, is_marked) in listed.into_iter().zip(are_marked) {
+        match is_marked {
+            true => marked = (marked.0 + 1, marked.1 + block.1),
+            false => garbage.push(block),
+        }
+    }
+    Ok(Looked { marked, garbage })
+}
+
+impl Sweep {
+    pub(super) fn new(node: &Node, marks: Reach, collection: Collection, meter: Meter) -> Self {
+        Self { node: node.clone(), marks, collection, meter, done: Collected::default() }
+    }
+
+    /// Deletes all that is not kept.
+    pub(super) async fn delete(mut self) -> Result<Collected> {
+        let mut batches = self.batches();
+        while let Some(looked) = batches.try_next().await? {
+            self.count_marked(&looked);
+            self.delete_some(looked.garbage).await?;
+        }
+        Ok(self.done)
+    }
+
+    /// Counts what would be deleted.
+    pub(super) async fn count(mut self) -> Result<Collected> {
+        let mut batches = self.batches();
+        while let Some(looked) = batches.try_next().await? {
+            self.count_marked(&looked);
+            let hashes = looked.garbage.iter().map(|(hash, _)| hash);
+            let (are_free, _) = self.collection.delete(hashes);
+            self.count_deleted(&looked.garbage, &are_free);
+        }
+        Ok(self.done)
+    }
+
+    /// The batches of what is here. The next one is looked at while one is deleted.
+    fn batches(&self) -> BoxStream<'static, Result<Looked>> {
+        let marks = self.marks.clone();
+        let listed = crate::batches::pages(self.node.keeper().site.store.list(), BATCH);
+        listed.map_ok(move |listed| look(marks.clone(), listed)).try_buffered(2).boxed()
+    }
+
+    fn count_marked(&mut self, looked: &Looked) {
+        self.meter.blocks(looked.marked.0 + looked.garbage.len() as u64);
+        self.done.kept_blocks += looked.marked.0;
+        self.done.kept_bytes += looked.marked.1;
+    }
+
+    async fn delete_some(&mut self, garbage: Vec<Listed>) -> Result<()> {
+        let (are_free, deletion) = self.collection.delete(garbage.iter().map(|(hash, _)| hash));
+        let free = garbage.iter().zip(&are_free).filter(|(_, is_free)| **is_free);
+        let cids: Vec<Cid> = free.map(|((hash, _), _)| Cid::new_v1(codes::RAW, *hash)).collect();
+        if !cids.is_empty() {
+            self.node.guarded().delete_to_the_end(cids, deletion).await?;
+        }
+        self.count_deleted(&garbage, &are_free);
+        Ok(())
+    }
+
+    fn count_deleted(&mut self, garbage: &[Listed], are_free: &[bool]) {
+        for ((_, size), is_free) in garbage.iter().zip(are_free) {
+            if *is_free {
+                self.done.deleted_blocks += 1;
+                self.done.deleted_bytes += size;
+                self.meter.bytes(*size);
+            } else {
+                self.done.kept_blocks += 1;
+                self.done.kept_bytes += size;
+            }
+        }
+    }
+}
