@@ -65,7 +65,7 @@ use crate::files::{Disk, Files, Lock};
 ///
 /// # Limits
 ///
-/// One process at a time, by a lock. Memory: 1.5 bytes a block, and some 15 MB for what is new.
+/// One process at a time, by a lock. Memory: 1.5 bytes a block, and at most some 20 MB for what is new.
 ///
 /// The format of all files is in `DESIGN.md`.
 ///
@@ -125,8 +125,8 @@ const READERS: usize = 4;
 const SHARE: usize = 32;
 const LOOK_UPS: usize = 256;
 
-/// Keys of the index in memory: 8 MB of them. More are written to a file.
-const TABLE: usize = 64 << 10;
+/// Keys of the index in memory: some 7 MB of them. More are written to a file.
+const TABLE: usize = 32 << 10;
 
 /// The folder of the index.
 const INDEX: &str = "index";

@@ -27,8 +27,8 @@ pub struct Options {
     /// The hash functions by which blocks are verified where only that can tell whether they are
     /// whole.
     pub hashes: HashTable,
-    /// Blocks after which the index of what is new is written from memory to a file: 65,536, which
-    /// take 8 MB. At most four times as many are in memory.
+    /// Blocks after which the index of what is new is written from memory to a file: 32,768, which
+    /// take 7 MB. At most twice as many are in memory.
     pub index_table: usize,
 }
 

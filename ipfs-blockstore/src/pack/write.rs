@@ -191,7 +191,7 @@ impl PackStore {
             self.background(|store| async move { store.commit().await });
         }
         let (len, table) = (inner.index.table_len(), inner.options.index_table);
-        if len >= 4 * table {
+        if len >= 2 * table {
             // The index is behind: whoever puts more waits for it.
             self.blocking(|inner| inner.maintain(false)).await?;
         } else if len >= table && !std::mem::replace(&mut inner.log().maintenance_due, true) {

@@ -1,18 +1,17 @@
 //! Several sources of keys as one, in order, the newest word of each key alone.
 
-use std::vec;
-
 use ipfs_traits::Multihash;
 
 use super::{
     super::{error::PackError, place::Place},
     run::{Entries, Entry},
+    table::Sorted,
 };
 
 /// Keys in order.
 #[derive(Debug)]
 pub(super) enum Source {
-    Memory(vec::IntoIter<Entry>),
+    Memory(Sorted),
     File(Entries),
 }
 

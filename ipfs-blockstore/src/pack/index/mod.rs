@@ -11,12 +11,12 @@ mod hasher;
 mod manifest;
 mod merge;
 mod run;
+mod table;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -26,17 +26,14 @@ use ipfs_traits::Multihash;
 pub(super) use self::manifest::{Checkpoint, Content};
 use self::{
     filter::fingerprint,
-    hasher::Keyed,
     manifest::Manifest,
     merge::{Merged, Source},
     run::{Entry, LastPage, Run},
+    table::Table,
     writer::Writer,
 };
 use super::{error::PackError, place::Place};
 use crate::files::Files;
-
-/// What was changed lately; `None` for what was deleted.
-type Table = HashMap<Multihash, Option<Place>, Keyed>;
 
 /// A run is merged with those newer than it unless it is so many times larger than they are
 /// together. With 2 there are some eight runs at ten million keys, and each key is written some
@@ -183,10 +180,8 @@ impl Index {
 
     /// Sets the table aside to be written. It and what is older hold all up to the checkpoint.
     pub(super) fn freeze(&self, checkpoint: Checkpoint) {
-        // The next one grows as far as this one did.
-        let next = Table::with_capacity_and_hasher(self.table_len(), Keyed::default());
         let mut state = self.write();
-        let table = std::mem::replace(&mut state.table, next);
+        let table = std::mem::take(&mut state.table);
         state.frozen.insert(0, (Arc::new(table), checkpoint));
     }
 
@@ -201,7 +196,7 @@ impl Index {
         let run = match table.is_empty() {
             true => None,
             false => {
-                let entries = Source::Memory(sorted(&table).into_iter());
+                let entries = Source::Memory(table.sorted());
                 Some(self.write_run(vec![entries], table.len() as u64, false)?)
             }
         };
@@ -309,12 +304,6 @@ fn due(sizes: impl Iterator<Item = u64>) -> usize {
     if many > 1 { many } else { 0 }
 }
 
-fn sorted(table: &Table) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = table.iter().map(|(key, place)| (*key, *place)).collect();
-    entries.sort_unstable_by_key(|(key, _)| *key);
-    entries
-}
-
 fn run_path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("{number}.run"))
 }
@@ -341,9 +330,8 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// The keys that are not deleted, in order.
     pub(super) fn keys(self) -> Result<Keys, PackError> {
-        let memory = |table: &Table| Source::Memory(sorted(table).into_iter());
-        let mut sources = vec![memory(&self.table)];
-        sources.extend(self.frozen.iter().map(|table| memory(table)));
+        let mut sources = vec![Source::Memory(self.table.sorted())];
+        sources.extend(self.frozen.iter().map(|table| Source::Memory(table.sorted())));
         sources.extend(self.runs.iter().map(|run| Source::File(run.entries())));
         Merged::new(sources).map(Keys)
     }
