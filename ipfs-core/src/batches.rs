@@ -40,7 +40,8 @@ pub(crate) fn pages<T: Send + 'static>(
     pages: BoxStream<'static, Result<Vec<T>>>,
     least: usize,
 ) -> BoxStream<'static, Result<Vec<T>>> {
-    stream::try_unfold(pages, move |mut pages| async move {
+    // It is asked again after its end.
+    stream::try_unfold(pages.fuse(), move |mut pages| async move {
         let mut joined = Vec::new();
         while joined.len() < least {
             match pages.try_next().await? {
@@ -73,7 +74,10 @@ mod tests {
     fn small_pages_are_joined() {
         let given: Vec<Result<Vec<u8>>> =
             vec![Ok(vec![1, 2]), Ok(vec![]), Ok(vec![3]), Ok(vec![4]), Ok(vec![5])];
-        let joined = pages(stream::iter(given).boxed(), 3).try_collect::<Vec<_>>();
+        // One that must not be asked again after its end.
+        let given =
+            stream::unfold(given.into_iter(), |mut given| async { Some((given.next()?, given)) });
+        let joined = pages(given.boxed(), 3).try_collect::<Vec<_>>();
         assert_eq!(block_on(joined).unwrap(), [vec![1, 2, 3], vec![4, 5]]);
     }
 }

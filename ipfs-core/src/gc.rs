@@ -63,8 +63,8 @@ pub struct Gc {
 ///
 /// # Memory
 ///
-/// At most some 40 MB, and 1.5 bytes for each block that is kept, where the node has a data directory
-/// for the rest; otherwise 20 to 40 bytes for each of them.
+/// Some 40 MB at the most, and 1.5 bytes for each block that is kept, where the node has a data
+/// directory for the rest; otherwise 20 to 40 bytes for each of them.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is collected before it is started or awaited"]
 pub struct Collect {
@@ -144,6 +144,7 @@ impl Collect {
         let collection =
             collection.ok_or_else(|| Error::InUse("the collection of garbage".into()))?;
         let marks = mark(&keeper, &meter).await?;
+        marks.settle().await?;
         if self.is_dry {
             let sweep = Sweep::new(&self.node, marks, collection, meter);
             return sweep.count().await;

@@ -81,7 +81,7 @@ struct State {
 
 /// Blocks that are read in one go at the most, and bytes of them.
 const BATCH: usize = 1024;
-const BATCH_BYTES: u64 = 4 << 20;
+const BATCH_BYTES: u64 = 1 << 20;
 
 /// Such goes at the same time.
 const PARALLEL: usize = 3;
@@ -143,9 +143,22 @@ impl Reach {
         std::mem::take(&mut lock(&self.state).lacking).into_result()
     }
 
-    /// Whether these were come to.
-    pub(crate) async fn contains(&self, hashes: Vec<Multihash>) -> Result<Vec<bool>> {
-        self.work(move |state| state.marks.contains(&hashes)).await
+    /// Gives back some blocks, and whether each was come to.
+    pub(crate) async fn contains<T: Send + 'static>(
+        &self,
+        blocks: Vec<T>,
+        hash: fn(&T) -> &Multihash,
+    ) -> Result<(Vec<T>, Vec<bool>)> {
+        let contains = move |state: &mut State| {
+            let are_known = state.marks.contains(blocks.iter().map(hash))?;
+            Ok((blocks, are_known))
+        };
+        self.work(contains).await
+    }
+
+    /// Frees what memory it can: nothing more is come to.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        self.work(|state| state.marks.settle()).await
     }
 
     /// How many blocks were come to.

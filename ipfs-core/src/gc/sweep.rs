@@ -16,9 +16,12 @@ pub(super) struct Sweep {
     done: Collected,
 }
 
+/// Blocks that are looked at in one go: so many that marks in files are read in order.
+const BATCH: usize = 32 << 10;
+
 /// Blocks that are deleted in one go: so many that each costs little, and so few that whoever asks
 /// for one of them waits for milliseconds.
-const BATCH: usize = 8192;
+const DELETED: usize = 8192;
 
 /// A block that is here: its multihash, and its size in bytes.
 type Listed = (Multihash, u64);
@@ -33,7 +36,7 @@ struct Looked {
 
 /// Looks which of some blocks are marked.
 async fn look(marks: Reach, listed: Vec<Listed>) -> Result<Looked> {
-    let are_marked = marks.contains(listed.iter().map(|(hash, _)| *hash).collect()).await?;
+    let (listed, are_marked) = marks.contains(listed, |(hash, _)| hash).await?;
     let (mut marked, mut garbage) = ((0, 0), Vec::new());
     for (block, is_marked) in listed.into_iter().zip(are_marked) {
         match is_marked {
@@ -54,7 +57,9 @@ impl Sweep {
         let mut batches = self.batches();
         while let Some(looked) = batches.try_next().await? {
             self.count_marked(&looked);
-            self.delete_some(looked.garbage).await?;
+            for some in looked.garbage.chunks(DELETED) {
+                self.delete_some(some).await?;
+            }
         }
         Ok(self.done)
     }
@@ -84,14 +89,14 @@ impl Sweep {
         self.done.kept_bytes += looked.marked.1;
     }
 
-    async fn delete_some(&mut self, garbage: Vec<Listed>) -> Result<()> {
+    async fn delete_some(&mut self, garbage: &[Listed]) -> Result<()> {
         let (are_free, deletion) = self.collection.delete(garbage.iter().map(|(hash, _)| hash));
         let free = garbage.iter().zip(&are_free).filter(|(_, is_free)| **is_free);
         let cids: Vec<Cid> = free.map(|((hash, _), _)| Cid::new_v1(codes::RAW, *hash)).collect();
         if !cids.is_empty() {
             self.node.guarded().delete_to_the_end(cids, deletion).await?;
         }
-        self.count_deleted(&garbage, &are_free);
+        self.count_deleted(garbage, &are_free);
         Ok(())
     }
 

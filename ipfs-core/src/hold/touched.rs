@@ -3,15 +3,19 @@
 /// Which blocks were touched: a filter of fixed size. It may take another one for touched, which
 /// then stays until the next collection; never the other way round.
 #[derive(Debug)]
-pub(crate) struct Touched(Vec<u64>);
+pub(crate) struct Touched(Vec<Chunk>);
+
+/// A piece of it: large ones are seldom given back to the system.
+type Chunk = Box<[u64; WORDS]>;
+const WORDS: usize = 8 << 10;
 
 /// Bits for each block that is there when it begins: of as many that are touched, some 5 of 1,000
 /// others are taken for touched.
 const BITS: u64 = 16;
 
-/// Bits that a filter has at least, and at most: 128 kB, and 8 MiB.
-const LEAST: u64 = 1 << 20;
-const MOST: u64 = 1 << 26;
+/// Chunks that a filter has at least, and at most: 128 kB, and 8 MiB.
+const LEAST: u64 = 2;
+const MOST: u64 = 128;
 
 /// Bits that stand for a block.
 const MARKS: u64 = 3;
@@ -19,30 +23,33 @@ const MARKS: u64 = 3;
 impl Touched {
     /// A filter for so many blocks.
     pub(crate) fn for_blocks(blocks: Option<u64>) -> Self {
-        let bits = blocks.unwrap_or(MOST).saturating_mul(BITS).clamp(LEAST, MOST);
-        Self(vec![0; (bits.next_power_of_two() / 64) as usize])
+        let chunks = blocks.map_or(MOST, |blocks| blocks.saturating_mul(BITS) / CHUNK_BITS + 1);
+        Self((0..chunks.clamp(LEAST, MOST)).map(|_| Box::new([0; WORDS])).collect())
     }
 
     pub(crate) fn insert(&mut self, print: u64) {
-        for (word, bit) in self.places(print) {
-            self.0[word] |= bit;
+        for (chunk, word, bit) in self.places(print) {
+            self.0[chunk][word] |= bit;
         }
     }
 
     pub(crate) fn contains(&self, print: u64) -> bool {
-        self.places(print).all(|(word, bit)| self.0[word] & bit != 0)
+        self.places(print).all(|(chunk, word, bit)| self.0[chunk][word] & bit != 0)
     }
 
-    fn places(&self, print: u64) -> impl Iterator<Item = (usize, u64)> + use<> {
-        let words = self.0.len() as u64;
+    fn places(&self, print: u64) -> impl Iterator<Item = (usize, usize, u64)> + use<> {
+        let bits = self.0.len() as u64 * CHUNK_BITS;
         // The print is a part of a digest: only its bits have to be spread.
         let step = print.rotate_left(32) | 1;
         (0..MARKS).map(move |n| {
-            let place = print.wrapping_add(n.wrapping_mul(step)) ^ (print >> 37);
-            (((place / 64) % words) as usize, 1 << (place % 64))
+            let place = (print.wrapping_add(n.wrapping_mul(step)) ^ (print >> 37)) % bits;
+            let (chunk, within) = (place / CHUNK_BITS, place % CHUNK_BITS);
+            (chunk as usize, (within / 64) as usize, 1 << (within % 64))
         })
     }
 }
+
+const CHUNK_BITS: u64 = WORDS as u64 * 64;
 
 #[cfg(test)]
 mod tests {
@@ -62,6 +69,6 @@ mod tests {
         let wrong = numbers().skip(200_000).take(100_000).filter(|print| touched.contains(*print));
         let wrong = wrong.count();
         assert!(wrong < 1000, "{wrong}");
-        assert_eq!(Touched::for_blocks(None).0.len(), 1 << 20);
+        assert_eq!(Touched::for_blocks(None).0.len(), 128);
     }
 }

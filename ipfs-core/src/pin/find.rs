@@ -119,7 +119,7 @@ impl Listing {
 
     /// Keeps what has no pin of its own.
     async fn sort(&mut self, root: Cid, new: Vec<Cid>) -> Result<()> {
-        let own = self.own.contains(new.iter().map(|cid| *cid.hash()).collect()).await?;
+        let (new, own) = self.own.contains(new, |cid| cid.hash()).await?;
         let found = new.into_iter().zip(own).filter(|(_, own)| !own);
         self.ready.extend(found.map(|(cid, _)| Indirect { cid, root }));
         Ok(())

@@ -34,8 +34,8 @@ pub(crate) type Class = u8;
 /// For itself, and not for what it links to.
 pub(crate) const ALONE: Class = 0;
 
-/// Blocks that are kept in memory where there is a place for the others: 24 MB of them.
-const IN_MEMORY: usize = 1 << 20;
+/// Blocks that are kept in memory where there is a place for the others: some 16 MB of them.
+const IN_MEMORY: usize = 11 << 16;
 
 /// Files that are merged into one.
 const RUNS: usize = 8;
@@ -58,7 +58,7 @@ impl Marks {
         let mut new = Vec::with_capacity(blocks.len());
         for (hash, class) in blocks {
             let entry = self.print(hash) | u128::from(*class);
-            let is_new = !self.is_in_runs(entry, false)? && self.table.insert(entry);
+            let is_new = !self.is_in_runs(entry)? && self.table.insert(entry);
             new.push(is_new);
         }
         if self.table.len() >= self.most {
@@ -68,13 +68,31 @@ impl Marks {
     }
 
     /// Whether these blocks were come to, for whatever.
-    pub(crate) fn contains(&self, hashes: &[Multihash]) -> Result<Vec<bool>> {
-        let mut known = Vec::with_capacity(hashes.len());
-        for hash in hashes {
-            let print = self.print(hash);
-            known.push(self.table.contains_any(print) || self.is_in_runs(print, true)?);
+    pub(crate) fn contains<'a>(
+        &self,
+        hashes: impl Iterator<Item = &'a Multihash>,
+    ) -> Result<Vec<bool>> {
+        let prints: Vec<u128> = hashes.map(|hash| self.print(hash)).collect();
+        let mut known: Vec<bool> =
+            prints.iter().map(|print| self.table.contains_any(*print)).collect();
+        if self.runs.is_empty() {
+            return Ok(known);
+        }
+        // In the order of the files, so that each page is read once.
+        let mut order: Vec<usize> = (0..prints.len()).filter(|at| !known[*at]).collect();
+        order.sort_unstable_by_key(|at| prints[*at]);
+        for run in &self.runs {
+            let mut page = None;
+            for at in &order {
+                known[*at] = known[*at] || run.contains(prints[*at], true, &mut page)?;
+            }
         }
         Ok(known)
+    }
+
+    /// Frees what memory it can, for the time when nothing is added any more.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if self.runs.is_empty() { Ok(()) } else { self.spill() }
     }
 
     /// How many there are.
@@ -82,9 +100,9 @@ impl Marks {
         self.table.len() as u64 + self.runs.iter().map(Run::len).sum::<u64>()
     }
 
-    fn is_in_runs(&self, entry: u128, any_class: bool) -> Result<bool> {
+    fn is_in_runs(&self, entry: u128) -> Result<bool> {
         for run in &self.runs {
-            if run.contains(entry, any_class)? {
+            if run.contains(entry, false, &mut None)? {
                 return Ok(true);
             }
         }
@@ -100,8 +118,8 @@ impl Marks {
     /// Moves what is in memory into a file.
     fn spill(&mut self) -> Result<()> {
         let Some(scratch) = &self.scratch else { return Ok(()) };
-        let entries = self.table.take();
-        self.runs.push(Run::write(scratch.file()?, entries.len(), entries.into_iter().map(Ok))?);
+        let (count, entries) = (self.table.len(), self.table.take());
+        self.runs.push(Run::write(scratch.file()?, count, entries.map(Ok))?);
         if self.runs.len() >= RUNS {
             let merged = Run::merge(scratch.file()?, &self.runs)?;
             self.runs = vec![merged];
@@ -136,7 +154,7 @@ mod tests {
             let other_class = marks.insert(&[(hash(7), 2), (hash(7), 2), (hash(7), 1)]).unwrap();
             assert_eq!(other_class, [true, false, false]);
             let asked: Vec<_> = (4000..6000).map(hash).collect();
-            let known = marks.contains(&asked).unwrap();
+            let known = marks.contains(asked.iter()).unwrap();
             assert_eq!(known.iter().filter(|known| **known).count(), 1010);
             assert!(known[..1010].iter().all(|known| *known));
         }

@@ -120,3 +120,14 @@ async fn a_temporary_pin_keeps_what_is_here_and_what_comes() {
     drop(kept);
     assert_eq!(node.gc().collect().await.unwrap().deleted_blocks, 2);
 }
+
+/// A listing of a pack store was asked again after its end, and panicked.
+#[tokio::test]
+async fn a_store_on_disk_is_swept_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::builder().data_dir(folder.path()).offline().spawn().await.unwrap();
+    node.blocks().put(raw(&node, 1)).await.unwrap();
+    assert_eq!(node.gc().collect().await.unwrap().deleted_blocks, 1);
+    assert_eq!(node.gc().collect().await.unwrap().deleted_blocks, 0);
+    node.close().await.unwrap();
+}

@@ -70,8 +70,14 @@ impl Run {
         self.len
     }
 
-    /// Whether an entry is there, or one of another class.
-    pub(super) fn contains(&self, entry: u128, any_class: bool) -> Result<bool> {
+    /// Whether an entry is there, or one of another class. The page that was read last is kept for
+    /// the next one.
+    pub(super) fn contains(
+        &self,
+        entry: u128,
+        any_class: bool,
+        last: &mut Option<(usize, Vec<u128>)>,
+    ) -> Result<bool> {
         if !self.filter.contains(entry) {
             return Ok(false);
         }
@@ -80,7 +86,12 @@ impl Run {
         let first = self.pages.partition_point(|page| *page < high).saturating_sub(1);
         let ignored = if any_class { 8 } else { 0 };
         for page in (first..self.pages.len()).take_while(|page| self.pages[*page] <= high) {
-            if self.page(page)?.iter().any(|found| found >> ignored == entry >> ignored) {
+            let entries = match last {
+                Some((number, entries)) if *number == page => entries,
+                _ => &mut last.insert((page, self.page(page)?)).1,
+            };
+            let place = entries.partition_point(|found| found >> ignored < entry >> ignored);
+            if entries.get(place).is_some_and(|found| found >> ignored == entry >> ignored) {
                 return Ok(true);
             }
         }

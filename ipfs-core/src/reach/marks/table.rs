@@ -1,18 +1,35 @@
-//! Entries in memory: a table of open addressing.
+//! Entries in memory: tables of open addressing, many and small, for what grows and goes again and
+//! again as one large piece is seldom given back to the system.
 
 /// A set of numbers that are spread evenly, but for their lowest 8 bits; 0 is none of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
+    parts: Vec<Part>,
+    len: usize,
+}
+
+/// A part for each value of the uppermost 8 bits.
+const PARTS: usize = 256;
+
+/// The entries of one part.
+#[derive(Clone, Debug, Default)]
+struct Part {
     slots: Vec<u128>,
     len: usize,
 }
 
-/// Slots of the first table.
-const FIRST: usize = 1 << 10;
+/// Slots that a part begins with.
+const FIRST: usize = 16;
 
 /// What of an entry says where its place is: what is above the class.
 const fn print(entry: u128) -> u128 {
     entry >> 8
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { parts: vec![Part::default(); PARTS], len: 0 }
+    }
 }
 
 impl Table {
@@ -22,6 +39,35 @@ impl Table {
 
     /// Adds an entry; whether it is new.
     pub(super) fn insert(&mut self, entry: u128) -> bool {
+        let is_new = self.parts[part(entry)].insert(entry);
+        self.len += usize::from(is_new);
+        is_new
+    }
+
+    /// Whether there is an entry that differs in its lowest 8 bits at most.
+    pub(super) fn contains_any(&self, entry: u128) -> bool {
+        let part = &self.parts[part(entry)];
+        part.len > 0 && part.find(|slot| print(slot) == print(entry), entry).is_ok()
+    }
+
+    /// All entries, ascending; afterwards it is empty.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = u128> + use<> {
+        let parts = std::mem::take(self).parts.into_iter();
+        parts.flat_map(|part| {
+            let mut entries = part.slots;
+            entries.retain(|entry| *entry != 0);
+            entries.sort_unstable();
+            entries
+        })
+    }
+}
+
+const fn part(entry: u128) -> usize {
+    (entry >> 120) as usize
+}
+
+impl Part {
+    fn insert(&mut self, entry: u128) -> bool {
         if self.len * 4 >= self.slots.len() * 3 {
             self.grow();
         }
@@ -33,21 +79,6 @@ impl Table {
                 true
             }
         }
-    }
-
-    /// Whether there is an entry that differs in its lowest 8 bits at most.
-    pub(super) fn contains_any(&self, entry: u128) -> bool {
-        !self.slots.is_empty() && self.find(|slot| print(slot) == print(entry), entry).is_ok()
-    }
-
-    /// All entries, ascending; afterwards it is empty, and keeps its room.
-    pub(super) fn take(&mut self) -> Vec<u128> {
-        let mut entries: Vec<u128> =
-            self.slots.iter().copied().filter(|entry| *entry != 0).collect();
-        entries.sort_unstable();
-        self.slots.fill(0);
-        self.len = 0;
-        entries
     }
 
     /// The place of an entry, or the free one where it would be.
