@@ -14,6 +14,7 @@ mod keys;
 mod mfs;
 #[cfg(unix)]
 mod options;
+mod pins;
 mod reading;
 mod routing;
 #[cfg(unix)]
