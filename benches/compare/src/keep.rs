@@ -5,11 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{
-    StreamExt, TryStreamExt,
-    io::AllowStdIo,
-    stream,
-};
+use futures::{StreamExt, TryStreamExt, io::AllowStdIo, stream};
 use ipfs_core::{Block, Blockstore, Cid, Node, car, codes, unixfs::Params};
 use ipfs_traits::HashTable;
 
@@ -55,7 +51,7 @@ pub(crate) async fn import_pinned(folder: &str, path: &str) -> Result<()> {
     let node = open(folder).await?;
     let imported = node.dag().import(AllowStdIo::new(File::open(path)?)).await?;
     // As many at a time as one sync serves.
-    let pins = stream::iter(imported.roots).map(|root| node.pins().add(&root).into_future());
+    let pins = stream::iter(imported.roots).map(|root| node.pins().add(root).into_future());
     pins.buffer_unordered(512).try_for_each(|_| async { Ok(()) }).await?;
     node.close().await?;
     Ok(())
@@ -101,7 +97,7 @@ pub(crate) async fn fill(folder: &str, count: u64) -> Result<()> {
         let params = Params { chunker: "size-64".parse()?, ..Params::default() };
         let added = node.unixfs().params(params).add_reader(content).await?;
         if half == 0 {
-            node.pins().add(&added.cid).await?;
+            node.pins().add(added.cid).await?;
         }
     }
     node.close().await?;
@@ -130,7 +126,8 @@ impl std::io::Read for Numbers {
 pub(crate) async fn latency(folder: &str) -> Result<()> {
     let node = open(folder).await?;
     let pages: Vec<_> = node.blocks().list().take(64).try_collect().await?;
-    let cids: Vec<Cid> = pages.concat().iter().map(|(hash, _)| Cid::new_v1(codes::RAW, *hash)).collect();
+    let cids: Vec<Cid> =
+        pages.concat().iter().map(|(hash, _)| Cid::new_v1(codes::RAW, *hash)).collect();
     // What is asked for is kept: so the same is done in both.
     let quiet = measure(&node, &cids, || false).await?;
     let collecting = node.clone();
@@ -147,7 +144,11 @@ pub(crate) async fn latency(folder: &str) -> Result<()> {
 
 /// The 99th percentiles of getting and adding: a thousand of each, or as many as there are while
 /// `more` says so.
-async fn measure(node: &Node, cids: &[Cid], more: impl Fn() -> bool) -> Result<(Duration, Duration)> {
+async fn measure(
+    node: &Node,
+    cids: &[Cid],
+    more: impl Fn() -> bool,
+) -> Result<(Duration, Duration)> {
     let (mut gets, mut adds) = (Vec::new(), Vec::new());
     let mut at = 0;
     while adds.len() < 1000 || more() {

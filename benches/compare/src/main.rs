@@ -3,10 +3,12 @@
 //! `import memory|FOLDER PATH [CHUNKER]`, `hash PATH`, `digest`, `cat FOLDER CID`, `hamt COUNT`, `mfs COUNT`,
 //! `serve FOLDER ADDRESS`, `fetch FOLDER CID ADDRESS…`, `pin FOLDER CID`, `unpin FOLDER CID`, `roots FIRST COUNT CAR`,
 //! `import-pinned FOLDER CAR`, `pins FOLDER`, `gc FOLDER`, `gc-fill FOLDER COUNT`, `gc-latency FOLDER`,
+//! `idle FOLDER ADDRESS`, `idle-peers COUNT ADDRESS…`,
 //! `dht-network COUNT`, `dht-node ADDRESS…`. Each prints what a script needs on its standard output, and at its end the most memory it had, in kB; `cat` on its standard error,
 //! behind the content.
 
 mod dht;
+mod idle;
 mod keep;
 mod tree;
 
@@ -48,6 +50,8 @@ async fn main() -> Result<()> {
         ["gc", folder] => keep::collect(folder).await?,
         ["gc-fill", folder, count] => keep::fill(folder, count.parse()?).await?,
         ["gc-latency", folder] => keep::latency(folder).await?,
+        ["idle", folder, address] => idle::idle(folder, address).await?,
+        ["idle-peers", count, ref addresses @ ..] => idle::peers(count.parse()?, addresses).await?,
         ["dht-network", count] => dht::network(count.parse()?).await?,
         ["dht-node", ref addresses @ ..] => dht::node(addresses).await?,
         _ => return Err("unknown job".into()),
