@@ -36,7 +36,9 @@
 //! | [`Node::blocks`] → [`Blocks`] | single blocks |
 //! | [`Node::source`] → [`NodeSource`] | many blocks that belong together, from here or fetched |
 //! | [`Node::fetch`] → [`Fetch`] | a path, a file, a range or a whole DAG brought here, watched |
-//! | [`Hold`] | what must not be deleted yet |
+//! | [`Node::pins`] → [`Pins`] | what stays for good |
+//! | [`Hold`], [`TemporaryPin`] | what must not be deleted yet |
+//! | [`Node::gc`] → [`Gc`], [`CollectWhen`] | what nothing keeps goes, when it is told to or by itself |
 //! | [`Node::keys`] → [`Keys`] | keys: the node's own, and those that names are published with |
 //! | [`Node::names`] → [`Names`] | names that stay while what they lead to changes: published and resolved |
 //! | [`DhtOptions`], [`Node::dhts`] → [`Dhts`] | the DHTs that a node is in, if any |

@@ -9,7 +9,10 @@ mod rules;
 pub(crate) mod scratch;
 mod stack;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures_core::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
@@ -69,6 +72,8 @@ pub(crate) struct Reach {
     meter: Meter,
     /// The codecs that are known.
     codes: Arc<[u64]>,
+    /// Whether blocks wait to be read; changed with the state.
+    waiting: Arc<AtomicBool>,
     state: Arc<Mutex<State>>,
 }
 
@@ -101,7 +106,8 @@ impl Reach {
         let (stack, lacking) = (Stack::new(site.scratch.clone()), Lacking::default());
         let state = Arc::new(Mutex::new(State { marks, stack, lacking }));
         let codes = site.codecs.codes().collect();
-        Self { site, leaves, missing: Missing::Names, tells: false, meter, codes, state }
+        let (missing, tells, waiting) = (Missing::Names, false, Arc::default());
+        Self { site, leaves, missing, tells, meter, codes, waiting, state }
     }
 
     /// The same walk, with another way about what is missing.
@@ -139,8 +145,8 @@ impl Reach {
 
     /// An error if something is missing, which names it. What is asked for anew is no longer known
     /// to be missing.
-    pub(crate) fn lacking(&self) -> Result<()> {
-        std::mem::take(&mut lock(&self.state).lacking).into_result()
+    pub(crate) async fn lacking(&self) -> Result<()> {
+        self.work(|state| std::mem::take(&mut state.lacking).into_result()).await
     }
 
     /// Gives back some blocks, and whether each was come to.
@@ -162,11 +168,11 @@ impl Reach {
     }
 
     /// How many blocks were come to.
-    pub(crate) fn len(&self) -> u64 {
-        lock(&self.state).marks.len()
+    pub(crate) async fn len(&self) -> Result<u64> {
+        self.work(|state| Ok(state.marks.len())).await
     }
 
-    /// Works on what was come to, where it may block if that may read files.
+    /// Works on what was come to, where it may block: that may read and write files.
     async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut State) -> Result<T> + Send + 'static,
@@ -176,24 +182,18 @@ impl Reach {
     }
 
     fn has_more(&self) -> bool {
-        !lock(&self.state).stack.is_empty()
+        self.waiting.load(Ordering::Relaxed)
     }
 
+    /// The next blocks that are read together.
     async fn next(&self) -> Result<Vec<Item>> {
-        match self.next_in_memory()? {
-            Some(next) => Ok(next),
-            None => self.work(|state| state.stack.pop(BATCH)).await,
-        }
-    }
-
-    /// The next blocks, unless they have to be read from a file.
-    fn next_in_memory(&self) -> Result<Option<Vec<Item>>> {
-        let mut state = lock(&self.state);
-        if state.stack.is_on_disk() {
-            return Ok(None);
-        }
-        let share = state.stack.len().div_ceil(SHARES).min(BATCH);
-        state.stack.pop(share).map(Some)
+        let waiting = self.waiting.clone();
+        self.work(move |state| {
+            let next = state.stack.pop(state.stack.len().div_ceil(SHARES).clamp(1, BATCH));
+            waiting.store(!state.stack.is_empty(), Ordering::Relaxed);
+            next
+        })
+        .await
     }
 
     async fn begin(self, roots: Vec<Item>) -> Result<Vec<Cid>> {
@@ -304,6 +304,7 @@ impl Reach {
         }
         let mut state = lock(&self.state);
         let are_new = state.marks.insert(&classes)?;
+        let mut waits = false;
         // The first link shall be followed first.
         for ((item, (_, class)), is_new) in items.into_iter().zip(classes).zip(are_new).rev() {
             if !is_new {
@@ -314,8 +315,10 @@ impl Reach {
             }
             if class != ALONE {
                 state.stack.push(item)?;
+                waits = true;
             }
         }
+        self.waiting.fetch_or(waits, Ordering::Relaxed);
         Ok(())
     }
 

@@ -37,7 +37,7 @@ pub(super) async fn mark(keeper: &Arc<Keeper>, meter: &Meter) -> Result<Reach> {
 /// Marks until nothing new has come: roots may have changed while the first were gone through.
 async fn mark_all(keeper: &Keeper, marks: &Reach) -> Result<()> {
     loop {
-        let before = marks.len();
+        let before = marks.len().await?;
         // Read before the pins: what was kept until it had a pin has one by then.
         let kept = keeper.holds.roots();
         mark_pins(keeper, marks).await?;
@@ -47,7 +47,7 @@ async fn mark_all(keeper: &Keeper, marks: &Reach) -> Result<()> {
         roots.extend(mfs_root(keeper).await?.map(all));
         roots.extend(published(keeper).await?.into_iter().map(all));
         marks.passing_missing().run(roots).await?;
-        if marks.len() == before {
+        if marks.len().await? == before {
             return Ok(());
         }
     }
@@ -59,7 +59,7 @@ async fn mark_pins(keeper: &Keeper, marks: &Reach) -> Result<()> {
         let direct = page.iter().filter(|pin| !pin.is_recursive());
         marks.mark(direct.map(|pin| *pin.cid.hash()).collect()).await?;
         marks.run(page.iter().filter_map(Pin::root).collect()).await?;
-        marks.lacking()?;
+        marks.lacking().await?;
     }
     Ok(())
 }

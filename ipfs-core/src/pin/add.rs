@@ -220,7 +220,7 @@ impl AddPin {
         let site = Site { store, ..keeper.site.clone() };
         let reach = Reach::new(site, Leaves::Check, meter.clone());
         reach.run(vec![root]).await?;
-        match reach.lacking() {
+        match reach.lacking().await {
             Err(Error::Incomplete { .. }) if self.fetch => {}
             whole => return whole,
         }

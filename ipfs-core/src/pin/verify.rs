@@ -53,7 +53,7 @@ impl VerifyPins {
         };
         let reach = self.reach();
         reach.run(vec![root]).await?;
-        reach.lacking()
+        reach.lacking().await
     }
 
     /// All pins, one after the other. Where nothing is missing in any, each block is looked at once,
@@ -70,7 +70,7 @@ impl VerifyPins {
                 None => verify.one(&pin).await,
                 Some(root) => {
                     reach.run(vec![root]).await?;
-                    reach.lacking()
+                    reach.lacking().await
                 }
             };
             if matches!(whole, Err(Error::Incomplete { .. })) {

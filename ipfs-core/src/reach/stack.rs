@@ -57,11 +57,6 @@ impl Stack {
         self.top.len()
     }
 
-    /// Whether the next one has to be read from a file.
-    pub(super) const fn is_on_disk(&self) -> bool {
-        self.top.is_empty() && !self.files.is_empty()
-    }
-
     /// The next few, if there are any.
     pub(super) fn pop(&mut self, count: usize) -> Result<Vec<Item>> {
         if self.top.is_empty()
