@@ -22,7 +22,8 @@ use crate::{Node, keeper::Keeper};
 ///   that is here;
 /// - were written, or asked for by anyone, since it began.
 ///
-/// Nothing waits for it: the node adds, fetches, pins and reads meanwhile. A call that asks for a
+/// Nothing waits for it: the node adds, fetches, pins and reads meanwhile, and it keeps one processor
+/// busy, so that others are left to those. A call that asks for a
 /// block waits for the deletion of just this one, if that has begun. Where a pin is not whole, or
 /// what is below it cannot be understood, nobody knows what else it keeps: then nothing is deleted.
 ///

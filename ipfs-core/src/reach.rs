@@ -67,6 +67,7 @@ pub(crate) struct Reach {
     site: Site,
     leaves: Leaves,
     missing: Missing,
+    parallel: usize,
     /// All that is new is told of, and not only what has to be looked for.
     tells: bool,
     meter: Meter,
@@ -106,8 +107,14 @@ impl Reach {
         let (stack, lacking) = (Stack::new(site.scratch.clone()), Lacking::default());
         let state = Arc::new(Mutex::new(State { marks, stack, lacking }));
         let codes = site.codecs.codes().collect();
-        let (missing, tells, waiting) = (Missing::Names, false, Arc::default());
-        Self { site, leaves, missing, tells, meter, codes, waiting, state }
+        let (missing, parallel) = (Missing::Names, PARALLEL);
+        let (tells, waiting) = (false, Arc::default());
+        Self { site, leaves, missing, parallel, tells, meter, codes, waiting, state }
+    }
+
+    /// The same walk, which keeps one processor busy at the most.
+    pub(crate) fn gently(self) -> Self {
+        Self { parallel: 1, ..self }
     }
 
     /// The same walk, with another way about what is missing.
@@ -381,7 +388,7 @@ impl Walking {
     /// What is new, if it is told of; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Cid>>> {
         let Some(new) = self.going.next().await.transpose()? else { return Ok(None) };
-        while self.going.len() < PARALLEL && self.reach.has_more() {
+        while self.going.len() < self.reach.parallel && self.reach.has_more() {
             self.going.push(self.reach.clone().step().boxed());
         }
         Ok(Some(new))

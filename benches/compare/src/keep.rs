@@ -131,12 +131,18 @@ pub(crate) async fn latency(folder: &str) -> Result<()> {
     // What is asked for is kept: so the same is done in both.
     let quiet = measure(&node, &cids, || false).await?;
     let collecting = node.clone();
-    let collection = tokio::spawn(async move { collecting.gc().collect().await });
+    let collection =
+        tokio::spawn(async move { collecting.gc().collect().without_compaction().await });
     let busy = measure(&node, &cids, || !collection.is_finished()).await?;
-    let collected = collection.await??;
-    println!("deleted {}", collected.deleted_blocks);
-    for (what, quiet, busy) in [("get", quiet.0, busy.0), ("add", quiet.1, busy.1)] {
-        println!("{what} {} {}", quiet.as_micros(), busy.as_micros());
+    println!("deleted {}", collection.await??.deleted_blocks);
+    let store = node.store();
+    let compaction = tokio::spawn(async move { store.compact().await });
+    let moving = measure(&node, &cids, || !compaction.is_finished()).await?;
+    compaction.await??;
+    for (what, quiet, busy, moving) in
+        [("get", quiet.0, busy.0, moving.0), ("add", quiet.1, busy.1, moving.1)]
+    {
+        println!("{what} {} {} {}", quiet.as_micros(), busy.as_micros(), moving.as_micros());
     }
     node.close().await?;
     Ok(())

@@ -26,8 +26,10 @@ use crate::files::OpenFile;
 /// Bytes of a segment that are gone through in one go.
 const STEP: u32 = 4 << 20;
 
-/// Bytes within which records are read and moved at once.
+/// Bytes within which records are read and moved at once, and how many at the most: so long whoever
+/// puts or gets may have to wait.
 const RUN: u64 = 1 << 20;
+const RUN_RECORDS: usize = 1024;
 
 /// What a compaction has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,7 +184,8 @@ fn runs(mut records: &[Found]) -> Vec<&[Found]> {
     let mut runs = Vec::new();
     while let Some(first) = records.first() {
         let extent = |place: &Place| u64::from(place.offset - first.place.offset) + place.section();
-        let close = records.iter().take_while(|found| extent(&found.place) <= RUN).count();
+        let close = records.iter().take(RUN_RECORDS);
+        let close = close.take_while(|found| extent(&found.place) <= RUN).count();
         // The first may be larger by itself.
         let (run, rest) = records.split_at(close.max(1));
         runs.push(run);

@@ -24,7 +24,7 @@ const ATTEMPTS: usize = 3;
 pub(super) async fn mark(keeper: &Arc<Keeper>, meter: &Meter) -> Result<Reach> {
     let mut attempt = 1;
     loop {
-        let marks = Reach::new(keeper.site.clone(), Leaves::Trust, meter.clone());
+        let marks = Reach::new(keeper.site.clone(), Leaves::Trust, meter.clone()).gently();
         match mark_all(keeper, &marks).await {
             // The pin may have been removed meanwhile, and the block with it.
             Err(Error::Incomplete { .. }) if attempt < ATTEMPTS => attempt += 1,

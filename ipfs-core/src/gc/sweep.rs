@@ -19,9 +19,9 @@ pub(super) struct Sweep {
 /// Blocks that are looked at in one go: so many that marks in files are read in order.
 const BATCH: usize = 32 << 10;
 
-/// Blocks that are deleted in one go: so many that each costs little, and so few that whoever asks
-/// for one of them waits for milliseconds.
-const DELETED: usize = 8192;
+/// Blocks that are deleted in one go: so few that the store gives them to one thread, and nobody
+/// waits long for it.
+const DELETED: usize = 256;
 
 /// A block that is here: its multihash, and its size in bytes.
 type Listed = (Multihash, u64);
@@ -76,11 +76,11 @@ impl Sweep {
         Ok(self.done)
     }
 
-    /// The batches of what is here. The next one is looked at while one is deleted.
+    /// The batches of what is here.
     fn batches(&self) -> BoxStream<'static, Result<Looked>> {
         let marks = self.marks.clone();
         let listed = crate::batches::pages(self.node.keeper().site.store.list(), BATCH);
-        listed.map_ok(move |listed| look(marks.clone(), listed)).try_buffered(2).boxed()
+        listed.and_then(move |listed| look(marks.clone(), listed)).boxed()
     }
 
     fn count_marked(&mut self, looked: &Looked) {
