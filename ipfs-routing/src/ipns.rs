@@ -29,7 +29,6 @@
 mod data;
 mod name;
 mod record;
-mod time;
 
 use std::time::SystemTime;
 

@@ -24,7 +24,7 @@
 //! | [`conformance`] | checks for a plug of one's own |
 //! | [`sync`] | waiting for one another |
 //! | [`work`] | an import or an export under way, with its progress |
-//! | [`car`], [`protobuf`], [`varint`] | formats that several crates share |
+//! | [`car`], [`protobuf`], [`rfc3339`], [`varint`] | formats that several crates share |
 //! | [`Error`], [`limits`] | what can go wrong, and what bounds hold |
 //!
 //! # When not to use it
@@ -56,6 +56,7 @@ mod parts;
 pub mod protobuf;
 mod reference;
 mod resolve;
+pub mod rfc3339;
 mod routing;
 mod runtime;
 mod source;

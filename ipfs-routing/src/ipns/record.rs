@@ -6,13 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use ipfs_traits::{Error, Result, protobuf};
+use ipfs_traits::{Error, Result, protobuf, rfc3339};
 use libp2p_identity::{Keypair, PublicKey};
 
 use super::{
     data::{Data, END_OF_LIFE, malformed},
     name::Name,
-    time,
 };
 use crate::MAX_VALUE;
 
@@ -53,7 +52,8 @@ impl Record {
         }
         let data = Data::read(wire.data)?;
         let value = bytes.slice_ref(data.value);
-        let validity = time::parse(data.validity)?;
+        let validity = rfc3339::parse(data.validity)
+            .map_err(|_| malformed("its validity is not a time of RFC 3339"))?;
         let (sequence, ttl) = (data.sequence, Duration::from_nanos(data.ttl));
         Ok(Self { bytes, value, validity, sequence, ttl })
     }
@@ -78,7 +78,7 @@ impl Record {
         v1: bool,
     ) -> Result<Self> {
         let value = value.as_ref();
-        let validity = time::format(validity)?.into_bytes();
+        let validity = rfc3339::format(validity)?.into_bytes();
         let ttl =
             u64::try_from(ttl.as_nanos()).map_or(i64::MAX as u64, |ttl| ttl.min(i64::MAX as u64));
         let data = Data { value, validity: &validity, sequence, ttl }.write();

@@ -1,23 +1,31 @@
-//! Times of day as IPNS records write them: RFC 3339 with nanoseconds.
+//! Times of day as text, by RFC 3339: what IPNS records and answers over HTTP are dated with.
 
 use std::time::{Duration, SystemTime};
 
-use ipfs_traits::{Error, Result};
-
-use super::data::malformed;
+use crate::{Error, Result};
 
 const DAY: i64 = 86_400;
 
 /// 9999-12-31T23:59:59Z, the last second that four digits of a year can say.
 const LAST: u64 = 253_402_300_799;
 
-/// In UTC, with nine digits of a second.
-pub(super) fn format(time: SystemTime) -> Result<String> {
+/// The time in UTC, with nine digits of a second.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] before 1970 and after 9999.
+///
+/// ```
+/// use ipfs_traits::rfc3339;
+///
+/// let time = rfc3339::parse("2020-07-27T19:32:28.276+02:00")?;
+/// assert_eq!(rfc3339::format(time)?, "2020-07-27T17:32:28.276000000Z");
+/// # Ok::<(), ipfs_traits::Error>(())
+/// ```
+pub fn format(time: SystemTime) -> Result<String> {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).ok();
     let since = since.filter(|since| since.as_secs() <= LAST);
-    let since = since.ok_or_else(|| {
-        Error::invalid("validity of an IPNS record", "it is before 1970 or after 9999")
-    })?;
+    let since = since.ok_or_else(|| Error::invalid("time", "it is before 1970 or after 9999"))?;
     let (days, second) = (since.as_secs() as i64 / DAY, since.as_secs() as i64 % DAY);
     let (year, month, day) = date(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
@@ -25,9 +33,13 @@ pub(super) fn format(time: SystemTime) -> Result<String> {
     Ok(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z"))
 }
 
-/// `YYYY-MM-DDThh:mm:ss`, with a fraction of at most nine digits or none, and `Z` or an offset.
-pub(super) fn parse(text: &[u8]) -> Result<SystemTime> {
-    scan(text).ok_or_else(|| malformed("its validity is not a time of RFC 3339"))
+/// Reads `YYYY-MM-DDThh:mm:ss`, with a fraction of at most nine digits or none, and `Z` or an offset.
+///
+/// # Errors
+///
+/// [`Error::Malformed`].
+pub fn parse(text: impl AsRef<[u8]>) -> Result<SystemTime> {
+    scan(text.as_ref()).ok_or_else(|| Error::malformed("time", "it is not one of RFC 3339"))
 }
 
 fn scan(text: &[u8]) -> Option<SystemTime> {
@@ -148,13 +160,13 @@ mod tests {
             ("9999-12-31T23:59:59.999999999Z", at(LAST, 999_999_999)),
         ];
         for (text, time) in times {
-            assert_eq!(parse(text.as_bytes()).unwrap(), time, "{text}");
+            assert_eq!(parse(text).unwrap(), time, "{text}");
             assert_eq!(format(time).unwrap(), text);
         }
         let mut seconds = 0;
         while seconds < LAST {
             let text = format(at(seconds, 0)).unwrap();
-            assert_eq!(parse(text.as_bytes()).unwrap(), at(seconds, 0), "{text}");
+            assert_eq!(parse(&text).unwrap(), at(seconds, 0), "{text}");
             seconds += 86_400 * 13 + 1;
         }
         assert!(format(at(LAST + 1, 0)).is_err());
@@ -170,7 +182,7 @@ mod tests {
             "2001-09-09T03:16:40.5+01:30",
             "2001-09-08T23:46:40.5-02:00",
         ] {
-            assert_eq!(parse(text.as_bytes()).unwrap(), expected, "{text}");
+            assert_eq!(parse(text).unwrap(), expected, "{text}");
         }
         assert_eq!(parse(b"2001-09-09T01:46:40Z").unwrap(), at(1_000_000_000, 0));
         assert!(parse(b"0000-01-01T00:00:00.5Z").unwrap() < SystemTime::UNIX_EPOCH);
@@ -204,7 +216,7 @@ mod tests {
             "2001-09-09T01:46:40+01",
             "2001-09-0\u{661}T01:46:40Z",
         ] {
-            assert!(parse(text.as_bytes()).is_err(), "{text}");
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 }
