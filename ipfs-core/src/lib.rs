@@ -44,6 +44,7 @@
 //! | [`DhtOptions`], [`Node::dhts`] → [`Dhts`] | the DHTs that a node is in, if any |
 //! | [`Provide`], [`Node::providing`] → [`Providing`] | what a node announces, if anything |
 //! | [`Bootstrap`], [`Node::peering`] → [`Peering`] | whom the node connects to by itself |
+//! | [`PinningService`] | having content pinned by others |
 //! | [`Path`], [`IntoPath`], [`IntoPeer`] | what calls take |
 //! | `http_client` | the client of HTTP by reqwest (feature `reqwest`) |
 //! | `dns` | the resolver of names by hickory (feature `dns`) |
@@ -98,6 +99,7 @@ mod node;
 mod path;
 mod peering;
 mod pin;
+pub mod pinning_service;
 mod providing;
 mod reach;
 mod routers;
@@ -134,6 +136,7 @@ pub use self::{
     path::{IntoPath, Namespace, Path},
     peering::Peering,
     pin::{AddPin, Indirect, Pin, PinMode, PinnedBy, Pins, TemporaryPin, Verified, VerifyPins},
+    pinning_service::PinningService,
     providing::{Provide, Providing},
     reach::Follow,
     routers::{DhtOptions, Dhts},

@@ -30,6 +30,7 @@ mod node;
 #[path = "../../traits/tests/support/numbers.rs"]
 mod numbers;
 mod peering;
+mod pinning_service;
 mod pins;
 mod reading;
 mod seeds;
