@@ -14,6 +14,8 @@ mod keys;
 mod mfs;
 #[cfg(unix)]
 mod options;
+#[cfg(feature = "reqwest")]
+mod pinning;
 mod pins;
 mod reading;
 mod routing;
