@@ -8,26 +8,25 @@ pub(crate) mod marks;
 mod rules;
 pub(crate) mod scratch;
 mod stack;
+mod walking;
 
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
 
-use futures_core::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use ipfs_traits::{
     Block, Blockstore, Cid, CodecTable, Error, HashTable, Multihash, Result, Runtime, RuntimeExt,
     codes, sync::lock, work::Meter,
 };
 
 pub use self::rules::Follow;
-pub(crate) use self::stack::Item;
 use self::{
     marks::{ALONE, Class, Marks},
     scratch::Scratch,
     stack::Stack,
 };
+pub(crate) use self::{stack::Item, walking::Walking};
 use crate::fetch::Lacking;
 
 /// Where blocks are read, and how.
@@ -128,28 +127,6 @@ impl Reach {
         self.work(move |state| state.marks.insert(&alone)).await.map(drop)
     }
 
-    /// Comes to all that can be reached from some roots; what was come to before is passed over.
-    ///
-    /// # Errors
-    ///
-    /// What the store says, but for what is missing: see [`lacking`](Self::lacking).
-    pub(crate) async fn run(&self, roots: Vec<Item>) -> Result<()> {
-        let mut walking = self.clone().walk(roots);
-        while walking.next().await?.is_some() {}
-        Ok(())
-    }
-
-    /// The same, and tells of all that is new. Ends at once when it is dropped; what waits then is
-    /// come to with the next roots.
-    pub(crate) fn tell(&self, roots: Vec<Item>) -> Walking {
-        Self { tells: true, ..self.clone() }.walk(roots)
-    }
-
-    fn walk(self, roots: Vec<Item>) -> Walking {
-        let first = self.clone().begin(roots).boxed();
-        Walking { reach: self, going: FuturesUnordered::from_iter([first]) }
-    }
-
     /// An error if something is missing, which names it. What is asked for anew is no longer known
     /// to be missing.
     pub(crate) async fn lacking(&self) -> Result<()> {
@@ -186,10 +163,6 @@ impl Reach {
     ) -> Result<T> {
         let state = self.state.clone();
         self.site.runtime.blocking(move || work(&mut lock(&state))).await?
-    }
-
-    fn has_more(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed)
     }
 
     /// The next blocks that are read together.
@@ -375,23 +348,6 @@ impl Reach {
             lock(&self.state).lacking.add(cid, why);
         }
         Ok(())
-    }
-}
-
-/// A walk under way.
-pub(crate) struct Walking {
-    reach: Reach,
-    going: FuturesUnordered<BoxFuture<'static, Result<Vec<Cid>>>>,
-}
-
-impl Walking {
-    /// What is new, if it is told of; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Cid>>> {
-        let Some(new) = self.going.next().await.transpose()? else { return Ok(None) };
-        while self.going.len() < self.reach.parallel && self.reach.has_more() {
-            self.going.push(self.reach.clone().step().boxed());
-        }
-        Ok(Some(new))
     }
 }
 
