@@ -33,6 +33,7 @@ use crate::{
 pub struct Builder {
     runtime: Option<Arc<dyn Runtime>>,
     data_dir: Option<PathBuf>,
+    migrate: bool,
     identity: Option<Key>,
     keystore: Option<Arc<dyn Keystore>>,
     hashes: Result<HashTable>,
@@ -64,6 +65,7 @@ impl Builder {
         Self {
             runtime: None,
             data_dir: None,
+            migrate: true,
             identity: None,
             keystore: None,
             hashes: Ok(HashTable::standard()),
@@ -101,6 +103,14 @@ impl Builder {
     /// is in memory, and the node has another name each time.
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Whether a data directory that an older version made is brought to the newest version when it is
+    /// opened, after a backup of what that changes; it is told by `tracing`. The default is to do so,
+    /// for the node cannot run otherwise. If not, opening it is an error.
+    pub fn migrate(mut self, migrate: bool) -> Self {
+        self.migrate = migrate;
         self
     }
 
@@ -312,7 +322,8 @@ impl Builder {
     ///
     /// [`Error::Invalid`] for settings that contradict each other, or without a runtime;
     /// [`Error::InUse`] when another node has the data directory open; [`Error::Newer`] when a
-    /// newer version made it; what the parts say when they cannot be opened or started.
+    /// newer version made it; [`Error::Unsupported`] when an older one did, and it is not to be
+    /// [migrated](Self::migrate); what the parts say when they cannot be opened or started.
     pub async fn spawn(mut self) -> Result<Node> {
         self.check()?;
         let runtime = match self.runtime.take() {
@@ -321,8 +332,8 @@ impl Builder {
         };
         let dir = match self.data_dir.take() {
             Some(path) => {
-                let identity = self.identity.clone();
-                Some(runtime.blocking(move || DataDir::open(path, identity)).await??)
+                let (identity, migrate) = (self.identity.clone(), self.migrate);
+                Some(runtime.blocking(move || DataDir::open(path, identity, migrate)).await??)
             }
             None => None,
         };

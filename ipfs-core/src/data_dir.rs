@@ -1,8 +1,11 @@
 //! The folder of a node: see `DESIGN.md`.
 
+mod file;
+mod migrate;
+mod version;
+
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -11,10 +14,15 @@ use ipfs_traits::{Error, Result};
 use libp2p_identity::Keypair;
 use zeroize::Zeroizing;
 
+use self::{
+    file::{PARTIAL, failed, read, write},
+    migrate::{Migration, STEPS},
+    version::Version,
+};
 use crate::Key;
 
 /// The newest version that is known here.
-const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = migrate::newest(STEPS);
 
 const VERSION_FILE: &str = "node.version";
 const IDENTITY_FILE: &str = "identity";
@@ -25,15 +33,6 @@ const KEYSTORE: &str = "keystore";
 
 /// What does not fit into memory; emptied when it is used first.
 pub(crate) const SCRATCH: &str = "scratch";
-
-/// What a file is written as, before it is given its name.
-const PARTIAL: &str = ".partial";
-
-/// The first line of the version file, which tells it from everyone else's.
-const MAGIC: &str = "ipfs-core data directory";
-
-/// No file that is read here is longer.
-const MAX_FILE: u64 = 4096;
 
 /// An open data directory.
 #[derive(Debug)]
@@ -46,26 +45,39 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Opens a folder, or makes it. Blocks.
     ///
-    /// With `identity`, a new folder gets it, and one that has another is refused.
-    pub(crate) fn open(path: PathBuf, identity: Option<Key>) -> Result<Self> {
-        let disk = Disk::open(&path).map_err(failed("open", &path))?;
-        let version = read(&path.join(VERSION_FILE))?;
-        if version.is_none() && !is_ours_to_make(&path).map_err(failed("list", &path))? {
+    /// With `identity`, a new folder gets it, and one that has another is refused. One of an older
+    /// version is brought to the newest one if it may be migrated, and refused otherwise.
+    pub(crate) fn open(path: PathBuf, identity: Option<Key>, migrate: bool) -> Result<Self> {
+        let disk = disk(&path)?;
+        let is_new = Version::read(&disk, &path, VERSION)?.is_none();
+        if is_new && !is_ours_to_make(&path).map_err(failed("list", &path))? {
             let reason = format!("{} is neither empty nor a node's", path.display());
             return Err(Error::invalid("data directory", reason));
         }
+        let migration = Migration { steps: STEPS, allowed: migrate };
+        Self::open_on(&disk, path, identity, &migration)
+    }
+
+    fn open_on(
+        files: &dyn Files,
+        path: PathBuf,
+        identity: Option<Key>,
+        migration: &Migration<'_>,
+    ) -> Result<Self> {
         let lock_file = path.join(LOCK_FILE);
-        let lock = disk.lock(&lock_file).map_err(failed("lock", &lock_file))?;
+        let lock = files.lock(&lock_file).map_err(failed("lock", &lock_file))?;
         let lock = lock.ok_or_else(|| Error::InUse(path.display().to_string().into()))?;
-        if let Some(version) = &version {
-            check_version(version)?;
+        let newest = migrate::newest(migration.steps);
+        let version = Version::read(files, &path, newest)?;
+        if let Some(version) = version {
+            migration.run(files, &path, version)?;
         }
-        let identity = identity_of(&path, identity, version.is_some())?;
+        let identity = identity_of(files, &path, identity, version.is_some())?;
         if version.is_none() {
-            let text = format!("{MAGIC}\n{VERSION}\n");
-            write(&path.join(VERSION_FILE), text.as_bytes())?;
+            // A version without an identity would be a node that has lost its name.
+            files.sync_dir(&path).map_err(failed("sync", &path))?;
+            Version::of(newest).write(files, &path)?;
         }
-        disk.sync_dir(&path).map_err(failed("sync", &path))?;
         Ok(Self { path, identity, lock })
     }
 
@@ -79,7 +91,7 @@ impl DataDir {
     }
 
     pub(crate) fn state(&self) -> PathBuf {
-        self.path.join(STATE)
+        state(&self.path)
     }
 
     pub(crate) fn keystore(&self) -> PathBuf {
@@ -87,22 +99,32 @@ impl DataDir {
     }
 }
 
+/// The file of the datastore in a folder.
+pub(crate) fn state(path: &Path) -> PathBuf {
+    path.join(STATE)
+}
+
 /// The key that the node of a folder has when it is started next. Blocks.
 pub(crate) fn identity(path: &Path) -> Result<Key> {
-    kept_identity(path)?.ok_or_else(|| Error::malformed("identity", GONE))
+    kept_identity(&disk(path)?, path)?.ok_or_else(|| Error::malformed("identity", GONE))
 }
 
 /// Gives the node of a folder another key, from its next start on. Blocks.
 pub(crate) fn set_identity(path: &Path, key: &Key) -> Result<()> {
-    write(&path.join(IDENTITY_FILE), &Zeroizing::new(key.to_protobuf()?))?;
-    let disk = Disk::open(path).map_err(failed("open", path))?;
+    let disk = disk(path)?;
+    write(&disk, &path.join(IDENTITY_FILE), &Zeroizing::new(key.to_protobuf()?))?;
     disk.sync_dir(path).map_err(failed("sync", path))
 }
 
 const GONE: &str = "the file is gone";
 
-fn kept_identity(path: &Path) -> Result<Option<Key>> {
-    let Some(kept) = read(&path.join(IDENTITY_FILE))? else { return Ok(None) };
+/// The folder, in which files are their owner's alone.
+fn disk(path: &Path) -> Result<Disk> {
+    Ok(Disk::open(path).map_err(failed("open", path))?.private())
+}
+
+fn kept_identity(files: &dyn Files, path: &Path) -> Result<Option<Key>> {
+    let Some(kept) = read(files, &path.join(IDENTITY_FILE))? else { return Ok(None) };
     match Key::from_protobuf(&Zeroizing::new(kept)) {
         Err(Error::Malformed { .. }) => Err(Error::malformed("identity", "the file holds no key")),
         kept => kept.map(Some),
@@ -121,23 +143,8 @@ fn is_ours_to_make(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn check_version(content: &[u8]) -> Result<()> {
-    let text = std::str::from_utf8(content).ok();
-    let version =
-        text.and_then(|text| text.strip_prefix(MAGIC)).and_then(|v| v.trim().parse().ok());
-    match version {
-        Some(VERSION) => Ok(()),
-        Some(found) if found > VERSION => {
-            Err(Error::Newer { what: "the data directory", found, known: VERSION })
-        }
-        _ => {
-            Err(Error::malformed("version of the data directory", "it is none that was ever made"))
-        }
-    }
-}
-
-fn identity_of(path: &Path, given: Option<Key>, made: bool) -> Result<Key> {
-    match (kept_identity(path)?, given) {
+fn identity_of(files: &dyn Files, path: &Path, given: Option<Key>, made: bool) -> Result<Key> {
+    match (kept_identity(files, path)?, given) {
         (Some(kept), given) => {
             if given.is_some_and(|given| given.public() != kept.public()) {
                 let peer = kept.peer_id();
@@ -150,57 +157,11 @@ fn identity_of(path: &Path, given: Option<Key>, made: bool) -> Result<Key> {
         (None, None) if made => Err(Error::malformed("identity", GONE)),
         (None, given) => {
             let identity = given.unwrap_or_else(|| Keypair::generate_ed25519().into());
-            write(&path.join(IDENTITY_FILE), &Zeroizing::new(identity.to_protobuf()?))?;
+            let content = Zeroizing::new(identity.to_protobuf()?);
+            write(files, &path.join(IDENTITY_FILE), &content)?;
             Ok(identity)
         }
     }
-}
-
-/// The content of a small file; `None` when there is none.
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed("read", path))?,
-    };
-    let mut content = Vec::new();
-    let mut start = io::Read::take(file, MAX_FILE);
-    io::Read::read_to_end(&mut start, &mut content).map_err(failed("read", path))?;
-    Ok(Some(content))
-}
-
-/// Writes a file that only its owner may read: under another name, synced, then renamed.
-fn write(path: &Path, content: &[u8]) -> Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(PARTIAL);
-    let partial = PathBuf::from(partial);
-    let write = || {
-        let mut file = private().open(&partial)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    write().map_err(failed("write", path))
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {what} {}", path.display())]
-struct DirError {
-    what: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
-
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::component("data directory", DirError { what, path, source })
 }
 
 #[cfg(test)]
@@ -208,7 +169,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path) -> Result<DataDir> {
-        DataDir::open(path.to_owned(), None)
+        DataDir::open(path.to_owned(), None, true)
     }
 
     #[test]
@@ -220,7 +181,7 @@ mod tests {
         let name = first.identity.public();
         drop(first);
         assert_eq!(open(&path).unwrap().identity.public(), name);
-        let other = DataDir::open(path.clone(), Some(Keypair::generate_ed25519().into()));
+        let other = DataDir::open(path.clone(), Some(Keypair::generate_ed25519().into()), true);
         assert!(matches!(other, Err(Error::Invalid { what: "identity", .. })));
         fs::remove_file(path.join(IDENTITY_FILE)).unwrap();
         assert!(matches!(open(&path), Err(Error::Malformed { what: "identity", .. })));
@@ -244,17 +205,19 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
+    /// A folder in which something else has taken the place of a small file.
     #[test]
-    fn versions_are_told_apart() {
+    fn what_is_longer_than_a_node_writes_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         drop(open(folder.path()).unwrap());
-        let version = folder.path().join(VERSION_FILE);
-        fs::write(&version, format!("{MAGIC}\n2\n")).unwrap();
-        assert!(matches!(open(folder.path()), Err(Error::Newer { found: 2, known: 1, .. })));
-        for nonsense in ["", "1", "ipfs-core data directory\n0", "\u{1}"] {
-            fs::write(&version, nonsense).unwrap();
-            assert!(matches!(open(folder.path()), Err(Error::Malformed { .. })), "{nonsense}");
+        for name in [IDENTITY_FILE, VERSION_FILE] {
+            let path = folder.path().join(name);
+            let before = fs::read(&path).unwrap();
+            fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+            assert!(matches!(open(folder.path()), Err(Error::Malformed { .. })), "{name}");
+            fs::write(&path, before).unwrap();
         }
+        open(folder.path()).unwrap();
     }
 
     /// The power fails while a folder is made: what is there by then is gone on with.

@@ -106,6 +106,13 @@ mod routers;
 mod source;
 mod writer;
 
+#[cfg(test)]
+#[path = "../../ipfs-blockstore/tests/support/faulty.rs"]
+mod faulty;
+#[cfg(test)]
+#[path = "../traits/tests/support/numbers.rs"]
+mod numbers;
+
 pub use ipfs_bitswap as bitswap;
 pub use ipfs_blockstore as blockstore;
 pub use ipfs_routing as routing;

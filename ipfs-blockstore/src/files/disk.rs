@@ -16,6 +16,9 @@ pub struct Disk {
     /// Opened before anything is written: an error of writing back is told to who had it open.
     #[cfg(target_os = "linux")]
     whole: Option<File>,
+    /// Whether what is made is its owner's alone.
+    #[cfg(unix)]
+    private: bool,
 }
 
 impl Disk {
@@ -32,6 +35,8 @@ impl Disk {
                 true => Some(File::open(root)?),
                 false => None,
             },
+            #[cfg(unix)]
+            private: false,
         })
     }
 }
@@ -43,7 +48,31 @@ impl Disk {
         Self {
             #[cfg(target_os = "linux")]
             whole: None,
+            #[cfg(unix)]
+            private: false,
         }
+    }
+
+    /// Makes files and directories from now on so that nobody but their owner may read or change
+    /// them, where the platform has modes.
+    #[must_use]
+    pub const fn private(#[allow(unused_mut, reason = "Unix has modes")] mut self) -> Self {
+        #[cfg(unix)]
+        {
+            self.private = true;
+        }
+        self
+    }
+
+    /// How a file is opened that may be made.
+    fn options(&self) -> OpenOptions {
+        #[allow(unused_mut, reason = "Unix has modes")]
+        let mut options = OpenOptions::new();
+        #[cfg(unix)]
+        if self.private {
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        }
+        options
     }
 }
 
@@ -135,16 +164,22 @@ impl Files for Disk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)
+        #[allow(unused_mut, reason = "Unix has modes")]
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        if self.private {
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        }
+        builder.create(path)
     }
 
     fn create(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let open = || OpenOptions::new().write(true).create_new(true).open(path);
+        let open = || self.options().write(true).create_new(true).open(path);
         patiently(open)?.write_all(content)
     }
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn OpenFile>> {
-        let mut options = OpenOptions::new();
+        let mut options = self.options();
         options.read(true).write(how != Open::Reading).create_new(how == Open::New);
         Ok(Arc::new(DiskFile(patiently(|| options.open(path))?)))
     }

@@ -164,6 +164,11 @@ impl Faulty {
         model.calls > model.crash_at
     }
 
+    /// Takes a sync out from now on.
+    pub(crate) fn take_out(&self, taken_out: TakenOut) {
+        self.model().taken_out = taken_out;
+    }
+
     /// Lets all that would change something fail from now on, or no longer. What is written when
     /// there is no room is written in part.
     pub(crate) fn refuse(&self, refusal: Option<io::ErrorKind>) {
