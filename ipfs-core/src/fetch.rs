@@ -23,7 +23,7 @@ use self::{
     progress::Shared,
 };
 pub use self::{progress::FetchProgress, under_way::Fetching};
-use crate::{Follow, Hold, IntoPath, IntoPeer, Node, NodeSource, Path};
+use crate::{Follow, Hold, IntoPath, IntoPeer, Node, NodeEvent, NodeSource, Path};
 
 /// How long a [`Fetch`] goes on without an answer if nothing else is said: enough to find who has a
 /// block in a slow network, or for the largest one, of 2 MiB, to come at 35 kB/s.
@@ -252,6 +252,8 @@ async fn run(fetch: Fetch, source: NodeSource, shared: Arc<Shared>, hold: Hold) 
     crawl.run().await?;
     node.guarded().flush().await?;
     let (done, _) = shared.read();
+    let (blocks, bytes) = (done.fetched_blocks, done.fetched_bytes);
+    node.emit(NodeEvent::Fetched { root: found.cid, blocks, bytes });
     Ok(Fetched {
         root: found.cid,
         rest: found.rest,

@@ -16,7 +16,7 @@ use ipfs_unixfs::{
 
 pub use self::patch::Patched;
 use crate::{
-    Hold, IntoPath, Namespace, Node, NodeSource, Path,
+    Hold, IntoPath, Namespace, Node, NodeEvent, NodeSource, Path,
     writer::{References, Writer},
 };
 
@@ -184,6 +184,7 @@ impl UnixFs {
         start(importer).and_then(|report| async move {
             store.flush().await?;
             node.announce_added(report.cid).await;
+            node.emit(NodeEvent::Added { root: report.cid });
             Ok(Added { cid: report.cid, report, hold })
         })
     }

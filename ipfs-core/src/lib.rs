@@ -39,6 +39,7 @@
 //! | [`Node::pins`] → [`Pins`] | what stays for good |
 //! | [`Hold`], [`TemporaryPin`] | what must not be deleted yet |
 //! | [`Node::gc`] → [`Gc`], [`CollectWhen`] | what nothing keeps goes, when it is told to or by itself |
+//! | [`Node::events`] → [`Events`] | what happens in the node |
 //! | [`Node::keys`] → [`Keys`] | keys: the node's own, and those that names are published with |
 //! | [`Node::names`] → [`Names`] | names that stay while what they lead to changes: published and resolved |
 //! | [`DhtOptions`], [`Node::dhts`] → [`Dhts`] | the DHTs that a node is in, if any |
@@ -82,6 +83,7 @@ mod dag;
 mod data_dir;
 #[cfg(feature = "dns")]
 pub mod dns;
+mod events;
 mod fetch;
 mod files;
 mod gc;
@@ -131,6 +133,7 @@ pub use self::{
     builder::Builder,
     codec::{Cbor, Json, Raw, standard_codecs},
     dag::{Dag, ImportedCar, Resolved},
+    events::{Events, NodeEvent},
     fetch::{Fetch, FetchProgress, Fetched, Fetching},
     files::{Added, Adding, Patched, UnixFs},
     gc::{Collect, CollectWhen, Collected, Gc},

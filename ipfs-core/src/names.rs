@@ -9,7 +9,7 @@ use ipfs_routing::names::{PublishOptions, Published, Resolution, Signers};
 use ipfs_traits::Result;
 use libp2p_identity::Keypair;
 
-use crate::{IntoPath, Key, Keystore, Namespace, Node, Path};
+use crate::{IntoPath, Key, Keystore, Namespace, Node, NodeEvent, Path};
 
 /// The names of a node.
 ///
@@ -60,9 +60,11 @@ impl Names {
         path: impl IntoPath,
         options: PublishOptions,
     ) -> Result<Published> {
-        let path = path.into_path()?.to_string();
+        let path = path.into_path()?;
         let key = self.node.keys().export(key).await?;
-        self.plain().publish(key.pair(), &path, options).await
+        let published = self.plain().publish(key.pair(), &path.to_string(), options).await?;
+        self.node.emit(NodeEvent::Published { name: published.name, path });
+        Ok(published)
     }
 
     /// What a path in `/ipns` leads to: one in `/ipfs` or `/ipld`. Any other one leads to itself.

@@ -24,8 +24,8 @@ use ipfs_unixfs::mfs::WeakMfs;
 
 use crate::{
     Blocks, Builder, CollectWhen, Dag, Dhts, Gc, Hold, IntoPath, IntoPeer, Key, Keys, Keystore,
-    Names, NodeSource, Path, Peering, Pins, Providing, UnixFs, addresses, guarded::Guarded,
-    keeper::Keeper,
+    Names, NodeEvent, NodeSource, Path, Peering, Pins, Providing, UnixFs, addresses,
+    events::Bus, guarded::Guarded, keeper::Keeper,
 };
 
 /// An IPFS node, inside the application's own runtime. A handle: clones are the same node.
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) peering: Peering,
     /// What looks after the number of peers, until the node is closed.
     pub(crate) bootstrap: sync::Mutex<Option<Task>>,
+    /// Where it is told what happens.
+    pub(crate) bus: Bus,
     /// The mutable tree, while somebody has it.
     pub(crate) mfs: sync::Mutex<WeakMfs>,
     /// The lock of the data directory while the node is open; how closing went, after.
@@ -379,7 +381,17 @@ impl Node {
         let result: Result<()> = results.into_iter().collect();
         // The lock of the data directory goes here.
         *state = State::Closed(result.clone());
+        inner.bus.close();
         result
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.inner.bus
+    }
+
+    /// Tells those who listen.
+    pub(crate) fn emit(&self, event: NodeEvent) {
+        self.inner.bus.emit(event);
     }
 
     pub(crate) fn open_mfs(&self) -> sync::MutexGuard<'_, WeakMfs> {

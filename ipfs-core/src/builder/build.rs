@@ -16,6 +16,7 @@ use super::Builder;
 use crate::{
     FolderKeystore, Key, Keystore, Node, Peering, addresses,
     data_dir::{DataDir, SCRATCH},
+    events::Bus,
     guarded::Guarded,
     hold::Holds,
     keeper::Keeper,
@@ -191,6 +192,7 @@ impl Built {
             wanted: std::sync::Mutex::default(),
             peering,
             bootstrap: std::sync::Mutex::new(bootstrap),
+            bus: Bus::default(),
             mfs: std::sync::Mutex::default(),
             state: futures_util::lock::Mutex::new(State::Open(self.lock)),
         };

@@ -7,7 +7,7 @@ use ipfs_blockstore::car::{self, Export, Order, ReadOptions};
 use ipfs_traits::{Cid, work::Work};
 
 use super::Dag;
-use crate::{Hold, writer::Writer};
+use crate::{Hold, NodeEvent, writer::Writer};
 
 /// What was imported from a CAR.
 #[derive(Clone, Debug)]
@@ -56,8 +56,10 @@ impl Dag {
         let mut options = ReadOptions::default();
         options.hashes = self.node.hashes().clone();
         let import = car::import(input, store, self.node.runtime().clone(), options);
+        let node = self.node.clone();
         import.and_then(|done| async move {
             let car::Imported { roots, blocks, bytes, .. } = done;
+            roots.iter().for_each(|root| node.emit(NodeEvent::Added { root: *root }));
             Ok(ImportedCar { roots, blocks, bytes, hold })
         })
     }

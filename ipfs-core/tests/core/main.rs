@@ -12,6 +12,7 @@ mod content;
 mod crash;
 #[cfg(feature = "dns")]
 mod dns;
+mod events;
 #[path = "../../../ipfs-blockstore/tests/support/faulty.rs"]
 mod faulty;
 mod fetch;
