@@ -39,6 +39,7 @@
 //! | [`Node::pins`] → [`Pins`] | what stays for good |
 //! | [`Hold`], [`TemporaryPin`] | what must not be deleted yet |
 //! | [`Node::gc`] → [`Gc`], [`CollectWhen`] | what nothing keeps goes, when it is told to or by itself |
+//! | [`Node::repo`] → [`Repo`] | how much is kept, and whether it is whole |
 //! | [`Node::events`] → [`Events`] | what happens in the node |
 //! | [`Node::keys`] → [`Keys`] | keys: the node's own, and those that names are published with |
 //! | [`Node::names`] → [`Names`] | names that stay while what they lead to changes: published and resolved |
@@ -104,6 +105,7 @@ mod pin;
 pub mod pinning_service;
 mod providing;
 mod reach;
+mod repo;
 mod routers;
 mod source;
 mod writer;
@@ -149,6 +151,7 @@ pub use self::{
     pinning_service::PinningService,
     providing::{Provide, Providing},
     reach::Follow,
+    repo::{Fault, Faults, FolderStat, Mend, Repo, RepoStat, VerifiedBlocks},
     routers::{DhtOptions, Dhts},
     source::NodeSource,
 };

@@ -24,8 +24,8 @@ use ipfs_unixfs::mfs::WeakMfs;
 
 use crate::{
     Blocks, Builder, CollectWhen, Dag, Dhts, Gc, Hold, IntoPath, IntoPeer, Key, Keys, Keystore,
-    Names, NodeEvent, NodeSource, Path, Peering, Pins, Providing, UnixFs, addresses,
-    events::Bus, guarded::Guarded, keeper::Keeper,
+    Names, NodeEvent, NodeSource, Path, Peering, Pins, Providing, Repo, UnixFs, addresses,
+    events::Bus, guarded::Guarded, keeper::Keeper, repo::Damage,
 };
 
 /// An IPFS node, inside the application's own runtime. A handle: clones are the same node.
@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) identity: Option<Key>,
     pub(crate) keystore: Arc<dyn Keystore>,
     pub(crate) store: Guarded,
+    /// The way past holds and pins, for damaged blocks alone.
+    pub(crate) damage: Damage,
     pub(crate) datastore: Arc<dyn Datastore>,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) routing: Arc<dyn Routing>,
@@ -130,6 +132,11 @@ impl Node {
     /// Names: published with the node's keys, and resolved to paths.
     pub fn names(&self) -> Names {
         Names::new(self.clone())
+    }
+
+    /// The node's own keeping: what it holds, whether that is whole, and what it takes on disk.
+    pub fn repo(&self) -> Repo {
+        Repo::new(self.clone())
     }
 
     pub(crate) fn plain_names(&self) -> &ipfs_routing::names::Names {
@@ -425,6 +432,10 @@ impl Node {
 
     pub(crate) fn keeper(&self) -> &Arc<Keeper> {
         &self.inner.keeper
+    }
+
+    pub(crate) fn damage(&self) -> &Damage {
+        &self.inner.damage
     }
 
     /// What this handle's writes are held by: its own hold, or a new one.

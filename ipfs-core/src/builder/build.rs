@@ -24,6 +24,7 @@ use crate::{
     node::{Inner, State},
     providing::Providing,
     reach::{Site, scratch::Scratch},
+    repo::Damage,
     routers::{self, Dhts},
 };
 
@@ -178,6 +179,7 @@ impl Built {
             identity,
             keystore: self.keystore,
             store: self.store,
+            damage: Damage::default(),
             datastore: parts.datastore()?.clone(),
             network: parts.network()?.clone(),
             routing: parts.routing()?.clone(),

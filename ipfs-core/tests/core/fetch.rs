@@ -1,7 +1,7 @@
 //! Bringing what a path leads to into the store: all of it, and no more.
 
 mod incomplete;
-mod neighbour;
+pub(crate) mod neighbour;
 mod odd;
 
 use std::{collections::BTreeSet, future::Future, time::Duration};

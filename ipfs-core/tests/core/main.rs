@@ -10,6 +10,7 @@
 mod bootstrap;
 mod content;
 mod crash;
+mod data_dir;
 #[cfg(feature = "dns")]
 mod dns;
 mod events;
@@ -34,6 +35,7 @@ mod peering;
 mod pinning_service;
 mod pins;
 mod reading;
+mod repo;
 mod seeds;
 #[path = "../../traits/tests/support/fixtures.rs"]
 mod support;
