@@ -19,7 +19,7 @@ pub use self::{
     temporary::TemporaryPin,
     verify::{Verified, VerifyPins},
 };
-use crate::{Follow, IntoPath, Node, keeper::Keeper, reach::Item};
+use crate::{Follow, IntoPath, Node, NodeEvent, keeper::Keeper, reach::Item};
 
 /// A pin: a block, or a DAG, that stays until the pin is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +147,7 @@ impl Pins {
             };
             let removal = Batch::new().expect(key.clone(), Some(found)).delete(key);
             if datastore.commit(removal).await? {
+                self.node.emit(NodeEvent::Unpinned { root: *cid });
                 return Ok(());
             }
         }

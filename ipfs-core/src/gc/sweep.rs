@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use ipfs_traits::{Blockstore, Cid, Multihash, Result, codes, work::Meter};
 
 use super::Collected;
-use crate::{Node, hold::Collection, reach::Reach};
+use crate::{Node, NodeEvent, hold::Collection, reach::Reach};
 
 /// Goes through all blocks that are here.
 pub(super) struct Sweep {
@@ -14,6 +14,17 @@ pub(super) struct Sweep {
     collection: Collection,
     meter: Meter,
     done: Collected,
+    /// Those who listen know of it.
+    is_told: bool,
+}
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        if self.is_told {
+            let Collected { deleted_blocks: blocks, deleted_bytes: bytes, .. } = self.done;
+            self.node.emit(NodeEvent::CollectionEnded { blocks, bytes });
+        }
+    }
 }
 
 /// Blocks that are looked at in one go: so many that marks in files are read in order.
@@ -49,11 +60,14 @@ async fn look(marks: Reach, listed: Vec<Listed>) -> Result<Looked> {
 
 impl Sweep {
     pub(super) fn new(node: &Node, marks: Reach, collection: Collection, meter: Meter) -> Self {
-        Self { node: node.clone(), marks, collection, meter, done: Collected::default() }
+        let (done, is_told) = (Collected::default(), false);
+        Self { node: node.clone(), marks, collection, meter, done, is_told }
     }
 
     /// Deletes all that is not kept.
     pub(super) async fn delete(mut self) -> Result<Collected> {
+        self.is_told = true;
+        self.node.emit(NodeEvent::CollectionBegan);
         let mut batches = self.batches();
         while let Some(looked) = batches.try_next().await? {
             self.count_marked(&looked);

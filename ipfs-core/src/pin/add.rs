@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -12,7 +13,7 @@ use ipfs_traits::{
 
 use super::{Pin, PinMode, Pins, record};
 use crate::{
-    Fetch, Follow, IntoPeer, Path,
+    Fetch, Follow, IntoPeer, NodeEvent, Path,
     reach::{Item, Leaves, Reach, Site},
 };
 
@@ -166,6 +167,7 @@ impl AddPin {
             pin.metadata = metadata;
         }
         self.commit(&pin, old).await?;
+        self.tell(&pin);
         Ok(pin)
     }
 
@@ -239,6 +241,15 @@ impl AddPin {
     fn fetching(&self, cid: &Cid) -> Fetch {
         let fetch = self.pins.node.fetch(cid).providers(self.providers.clone());
         fetch.timeout(self.timeout)
+    }
+
+    fn tell(&self, pin: &Pin) {
+        let name = pin.name.as_deref().map(Arc::from);
+        self.pins.node.emit(NodeEvent::Pinned { root: pin.cid, name });
+        let dropped = self.replaces.filter(|old| !self.keeps_old && *old != pin.cid);
+        if let Some(root) = dropped {
+            self.pins.node.emit(NodeEvent::Unpinned { root });
+        }
     }
 
     /// Puts the pin into the place of the one that was there, and of the one that is replaced.

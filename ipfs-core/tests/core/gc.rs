@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use ipfs_core::{
-    Block, Blockstore, Error, Ipld, Node, codes,
+    Block, Blockstore, Error, Ipld, Node, NodeEvent, codes,
     memory::{MemoryDatastore, MemoryStore},
 };
 
@@ -40,8 +40,13 @@ async fn what_nothing_keeps_goes() {
     let direct = node.dag().put(&Ipld::List(vec![Ipld::Link(*loose.cid())])).await.unwrap();
     node.pins().add(direct).direct().await.unwrap();
 
+    let mut events = node.events();
     let dry = node.gc().collect().dry_run().await.unwrap();
     let done = node.gc().collect().await.unwrap();
+    let (blocks, bytes) = (done.deleted_blocks, done.deleted_bytes);
+    for expected in [NodeEvent::CollectionBegan, NodeEvent::CollectionEnded { blocks, bytes }] {
+        assert_eq!(events.next().await, Some(expected));
+    }
     assert_eq!(dry, done);
     assert!(!node.gc().is_unfinished().await.unwrap());
     assert!(!node.blocks().has(loose.cid()).await.unwrap());

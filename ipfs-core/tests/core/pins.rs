@@ -1,7 +1,7 @@
 //! Pins: complete or an error, and nothing in between.
 
-use futures::TryStreamExt;
-use ipfs_core::{Block, Cid, Error, Follow, Ipld, Node, PinMode, PinnedBy};
+use futures::{StreamExt, TryStreamExt};
+use ipfs_core::{Block, Cid, Error, Follow, Ipld, Node, NodeEvent, PinMode, PinnedBy};
 use ipld_git::{Mode, ObjectFormat, TreeBuilder, blob, cid_of};
 
 async fn node() -> Node {
@@ -82,7 +82,12 @@ async fn an_update_pins_the_new_one_before_it_drops_the_old() {
     assert!(matches!(node.pins().update(&old, new).await, Err(Error::Incomplete { .. })));
     assert!(node.pins().get(&old).await.unwrap().is_some());
     number(&node, 2).await;
+    let mut events = node.events();
     let pin = node.pins().update(&old, new).await.unwrap();
+    let pinned = NodeEvent::Pinned { root: new, name: Some("mine".into()) };
+    for expected in [pinned, NodeEvent::Unpinned { root: old }] {
+        assert_eq!(events.next().await, Some(expected));
+    }
     assert_eq!((pin.cid, pin.name.as_deref()), (new, Some("mine")));
     assert_eq!(node.pins().get(&old).await.unwrap(), None);
     assert!(matches!(node.pins().update(&old, new).await, Err(Error::NotPinned(_))));
