@@ -1,6 +1,7 @@
 //! Values of the data model, and the links between blocks.
 
 mod car;
+mod encoded;
 
 use std::sync::Arc;
 
@@ -9,7 +10,10 @@ use futures_util::{StreamExt, TryStreamExt};
 use ipfs_traits::{Block, BlockSource, Cid, Error, Ipld, Result, codes, work::Work};
 use ipfs_unixfs::{DagStat, Exporter, LinksOnPath, Resolution, Walk, WalkOptions, dag_stat};
 
-pub use self::car::ImportedCar;
+pub use self::{
+    car::{ExportedLocal, ImportOptions, ImportedCar},
+    encoded::PutOptions,
+};
 use crate::{IntoPath, Namespace, Node, NodeSource, Path};
 
 /// Values and links: see [`Node::dag`].
@@ -181,7 +185,10 @@ fn inside(node: &Node, block: &Block, path: &[String]) -> Result<Inside> {
     let root = node.codecs().decode(block)?;
     let mut value = &root;
     for (passed, name) in path.iter().enumerate() {
-        if let Ipld::Link(cid) = value {
+        // Nothing is below a block that is nothing but a link.
+        if let Ipld::Link(cid) = value
+            && passed > 0
+        {
             return Ok(Inside::Link(*cid, passed));
         }
         value = child(value, name)

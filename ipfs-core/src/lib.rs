@@ -130,11 +130,11 @@ pub use self::dns::DnsResolver;
 pub use self::http_client::ReqwestClient;
 pub use self::{
     addresses::IntoPeer,
-    blocks::Blocks,
+    blocks::{BlockStat, Blocks},
     bootstrap::Bootstrap,
     builder::Builder,
     codec::{Cbor, Json, Raw, standard_codecs},
-    dag::{Dag, ImportedCar, Resolved},
+    dag::{Dag, ExportedLocal, ImportOptions, ImportedCar, PutOptions, Resolved},
     events::{Events, NodeEvent},
     fetch::{Fetch, FetchProgress, Fetched, Fetching},
     files::{Added, Adding, Patched, UnixFs},

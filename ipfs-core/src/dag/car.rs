@@ -1,13 +1,29 @@
 //! DAGs in CAR files.
 
+mod here;
+
 use std::sync::Arc;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use ipfs_blockstore::car::{self, Export, Order, ReadOptions};
-use ipfs_traits::{Cid, work::Work};
+use ipfs_traits::{Blockstore, Cid, Error, Missing, Result, limits, work::Work};
 
+use self::here::Here;
 use super::Dag;
-use crate::{Hold, NodeEvent, writer::Writer};
+use crate::{Hold, NodeEvent, fetch::Lacking, writer::Writer};
+
+/// How a CAR is imported.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImportOptions {
+    /// Takes blocks of up to 64 MiB. By default one beyond 2 MiB is refused, because no other node
+    /// could fetch it by bitswap.
+    pub allow_large: bool,
+    /// Fails unless the blocks of all roots that the header names are here in the end, out of the
+    /// archive or from before. They need not be by default, because an archive may hold any part of
+    /// a DAG.
+    pub require_roots: bool,
+}
 
 /// What was imported from a CAR.
 #[derive(Clone, Debug)]
@@ -19,13 +35,31 @@ pub struct ImportedCar {
     pub blocks: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// Keeps all of them until dropped.
+    /// Keeps all of them, and the roots, until dropped.
     pub hold: Hold,
+}
+
+/// What was exported of that which is here.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ExportedLocal {
+    /// Blocks in the CAR.
+    pub blocks: u64,
+    /// Bytes of the CAR, its header and heads too.
+    pub bytes: u64,
+    /// How many blocks were left out, as far as they are known: what lies below them is not.
+    pub left_out: u64,
+    /// The first thousand of them, each with the reason: it is not here, is damaged, or cannot be
+    /// understood.
+    pub missing: Vec<Missing>,
 }
 
 impl Dag {
     /// Stores all blocks of a CAR of version 1 or 2, each verified, and each of at most 2 MiB. They
     /// are durable when the work is done.
+    ///
+    /// A DAG may be spread over several archives: imported [under](crate::Node::under) one hold they
+    /// are kept together.
     ///
     /// # Errors
     ///
@@ -51,14 +85,34 @@ impl Dag {
     /// # }).unwrap();
     /// ```
     pub fn import(&self, input: impl AsyncRead + Send + 'static) -> Work<ImportedCar> {
-        let hold = self.node.hold_of_writes();
-        let store = Arc::new(Writer { node: self.node.clone(), hold: hold.clone() });
-        let mut options = ReadOptions::default();
-        options.hashes = self.node.hashes().clone();
-        let import = car::import(input, store, self.node.runtime().clone(), options);
-        let node = self.node.clone();
-        import.and_then(|done| async move {
+        self.import_with(input, ImportOptions::default())
+    }
+
+    /// As [`import`](Self::import), with larger blocks, or only with the roots.
+    ///
+    /// # Errors
+    ///
+    /// As [`import`](Self::import); [`Error::Incomplete`] for roots that are not here and must be.
+    pub fn import_with(
+        &self,
+        input: impl AsyncRead + Send + 'static,
+        options: ImportOptions,
+    ) -> Work<ImportedCar> {
+        let (node, hold) = (self.node.clone(), self.node.hold_of_writes());
+        let store = Arc::new(Writer { node: node.clone(), hold: hold.clone() });
+        let mut read = ReadOptions::default();
+        read.hashes = node.hashes().clone();
+        if options.allow_large {
+            read.max_block = limits::MAX_STORED_BLOCK;
+        }
+        let import = car::import(input, store, node.runtime().clone(), read);
+        import.and_then(move |done| async move {
             let car::Imported { roots, blocks, bytes, .. } = done;
+            // Those that were here before are kept as well.
+            hold.keep(roots.iter().map(Cid::hash)).await;
+            if options.require_roots {
+                all_here(node.guarded(), &roots).await?;
+            }
             roots.iter().for_each(|root| node.emit(NodeEvent::Added { root: *root }));
             Ok(ImportedCar { roots, blocks, bytes, hold })
         })
@@ -69,8 +123,7 @@ impl Dag {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownCodec`](crate::Error::UnknownCodec); what the codecs,
-    /// [`Blocks::get`](crate::Blocks::get) and `out` say.
+    /// [`Error::UnknownCodec`]; what the codecs, [`Blocks::get`](crate::Blocks::get) and `out` say.
     pub fn export(&self, roots: &[Cid], out: impl AsyncWrite + Unpin + Send + 'static) -> Export {
         self.export_with(roots, out, Order::default())
     }
@@ -88,4 +141,55 @@ impl Dag {
     ) -> Export {
         car::export(self.source(roots), self.node.codecs().clone(), roots, out, order)
     }
+
+    /// As [`export`](Self::export), but nothing is fetched: blocks that are not here, are damaged, or
+    /// cannot be understood are left out with what lies below them, and named. Those that their CIDs
+    /// hold are left out, too, as Kubo's `dag export --local-only` does it.
+    ///
+    /// ```
+    /// # use futures::io::AllowStdIo;
+    /// # use ipfs_core::{Error, Ipld, Node};
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let node = Node::builder().offline().spawn().await?;
+    /// let leaf = node.dag().put(&Ipld::String("hello".into())).await?;
+    /// let root = node.dag().put(&Ipld::List(vec![Ipld::Link(leaf)])).await?;
+    /// node.blocks().delete(&leaf).await?;
+    ///
+    /// let file = AllowStdIo::new(tempfile::tempfile()?);
+    /// let exported = node.dag().export_local(&[root], file).await?;
+    /// assert_eq!((exported.blocks, exported.left_out), (1, 1));
+    /// assert_eq!(exported.missing[0].cid, leaf);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownCodec`], and what the codecs say, of a block that its CID holds; what the
+    /// store says but of single blocks; what `out` says.
+    pub fn export_local(
+        &self,
+        roots: &[Cid],
+        out: impl AsyncWrite + Unpin + Send + 'static,
+    ) -> Work<ExportedLocal> {
+        let codecs = self.node.codecs().clone();
+        let here = Here::new(self.source(roots), codecs.clone());
+        let mut order = Order::default();
+        (order.partial, order.without_identity) = (true, true);
+        let export = car::export(Arc::new(here.clone()), codecs, roots, out, order);
+        export.and_then(move |done| async move {
+            let (left_out, missing) = here.left_out();
+            Ok(ExportedLocal { blocks: done.blocks, bytes: done.bytes, left_out, missing })
+        })
+    }
+}
+
+async fn all_here(store: &dyn Blockstore, roots: &[Cid]) -> Result<()> {
+    let mut missing = Lacking::default();
+    for (root, size) in std::iter::zip(roots, store.sizes(roots).await?) {
+        if size.is_none() {
+            missing.add(*root, Error::NotFound(*root));
+        }
+    }
+    missing.into_result()
 }

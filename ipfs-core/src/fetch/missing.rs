@@ -36,11 +36,16 @@ impl Lacking {
         self.count
     }
 
+    /// How many, and the first of them.
+    pub(crate) fn into_parts(self) -> (u64, Vec<Missing>) {
+        (self.count, self.named)
+    }
+
     /// An error if something could not be had.
     pub(crate) fn into_result(self) -> Result<()> {
-        match self.count {
-            0 => Ok(()),
-            count => Err(Error::incomplete(count, self.named)),
+        match self.into_parts() {
+            (0, _) => Ok(()),
+            (count, named) => Err(Error::incomplete(count, named)),
         }
     }
 }

@@ -15,13 +15,13 @@ use ipld_git::{
 
 /// A small history: two commits and a tag, with a directory, a file, and a submodule's commit that
 /// is elsewhere, if it is wanted.
-struct History {
-    blocks: Vec<(Cid, Vec<u8>)>,
-    tag: Cid,
+pub(crate) struct History {
+    pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
+    pub(crate) tag: Cid,
 }
 
 impl History {
-    fn new(format: ObjectFormat, submodule: bool) -> Self {
+    pub(crate) fn new(format: ObjectFormat, submodule: bool) -> Self {
         let mut blocks = Vec::new();
         let mut add = |object: Vec<u8>| {
             let id = format.hash(&object).unwrap();

@@ -5,6 +5,7 @@
 mod archives;
 mod blocks;
 mod cars;
+mod dag;
 mod exchange;
 mod fetch;
 #[cfg(unix)]

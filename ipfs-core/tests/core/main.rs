@@ -7,9 +7,11 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod blocks;
 mod bootstrap;
 mod content;
 mod crash;
+mod dag;
 mod data_dir;
 #[cfg(feature = "dns")]
 mod dns;

@@ -110,6 +110,13 @@ impl Prefix {
         Self { version, codec, ..self }
     }
 
+    /// The same prefix with digests of so many bytes, the first ones of the whole. Whether a digest
+    /// of that length is believed is for [`HashTable::check`] to say; one of identity is always whole.
+    #[must_use]
+    pub const fn with_digest_len(self, len: u8) -> Self {
+        Self { size: Some(len), ..self }
+    }
+
     /// The prefix of an existing CID.
     pub const fn of(cid: &Cid) -> Self {
         Self {
@@ -144,10 +151,13 @@ impl Prefix {
         self.wrap(hashes.hash(self.hash, data)?)
     }
 
-    /// The CID with the digest of `hash`, cut to the length that the prefix asks for.
+    /// The CID with the digest of `hash`, cut to the length that the prefix asks for. Cut content
+    /// would be other content.
     pub(crate) fn wrap(&self, hash: Multihash) -> Result<Cid> {
         let hash = match self.size {
-            Some(size) if size != hash.size() => shorten(&hash, size)?,
+            Some(size) if size != hash.size() && hash.code() != codes::IDENTITY => {
+                shorten(&hash, size)?
+            }
             _ => hash,
         };
         Cid::new(self.version, self.codec, hash).map_err(bad_cid)
@@ -262,5 +272,14 @@ mod tests {
         assert_eq!(short.cid(b"x", &hashes).unwrap().hash().size(), 20);
         let long = Prefix::parse(&[1, 0x55, 0x12, 33]).unwrap();
         assert!(long.cid(b"x", &hashes).is_err());
+        assert_eq!(Prefix::v1(codes::RAW, codes::SHA2_256).with_digest_len(20), short);
+    }
+
+    /// A block of eleven bytes had a CID that says that it has five.
+    #[test]
+    fn a_prefix_cuts_no_content() {
+        let short = Prefix::v1(codes::RAW, codes::IDENTITY).with_digest_len(5);
+        let cid = short.cid(b"hello world", &HashTable::standard()).unwrap();
+        assert_eq!(cid.hash().digest(), b"hello world");
     }
 }
