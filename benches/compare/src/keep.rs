@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, TryStreamExt, io::AllowStdIo, stream};
-use ipfs_core::{Block, Blockstore, Cid, Node, car, codes, unixfs::Params};
+use futures::{StreamExt, TryStreamExt, io::AllowStdIo};
+use ipfs_core::{Block, Blockstore, Cid, ImportOptions, Node, car, codes, unixfs::Params};
 use ipfs_traits::HashTable;
 
 use crate::Result;
@@ -49,10 +49,9 @@ pub(crate) fn roots(first: u64, count: u64, path: &str) -> Result<()> {
 /// Imports a CAR and pins its roots.
 pub(crate) async fn import_pinned(folder: &str, path: &str) -> Result<()> {
     let node = open(folder).await?;
-    let imported = node.dag().import(AllowStdIo::new(File::open(path)?)).await?;
-    // As many at a time as one sync serves.
-    let pins = stream::iter(imported.roots).map(|root| node.pins().add(root).into_future());
-    pins.buffer_unordered(512).try_for_each(|_| async { Ok(()) }).await?;
+    let mut options = ImportOptions::default();
+    options.pin_roots = true;
+    node.dag().import_with(AllowStdIo::new(File::open(path)?), options).await?;
     node.close().await?;
     Ok(())
 }

@@ -5,12 +5,21 @@ mod here;
 use std::sync::Arc;
 
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use ipfs_blockstore::car::{self, Export, Order, ReadOptions};
 use ipfs_traits::{Blockstore, Cid, Error, Missing, Result, limits, work::Work};
 
 use self::here::Here;
 use super::Dag;
-use crate::{Hold, NodeEvent, fetch::Lacking, writer::Writer};
+use crate::{Hold, Node, NodeEvent, fetch::Lacking, writer::Writer};
+
+/// Pins that are made at the same time, as many as share one sync.
+const PINS: usize = 256;
+
+async fn pin(node: &Node, roots: &[Cid]) -> Result<()> {
+    let pins = stream::iter(roots.to_vec()).map(|root| node.pins().add(root).into_future());
+    pins.buffer_unordered(PINS).try_for_each(|_| future::ready(Ok(()))).await
+}
 
 /// How a CAR is imported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +32,10 @@ pub struct ImportOptions {
     /// archive or from before. They need not be by default, because an archive may hold any part of
     /// a DAG.
     pub require_roots: bool,
+    /// Pins the roots that the header names, as Kubo does: a root that is not
+    /// whole with what is here fails the import, and others may be pinned then. By default
+    /// nothing is pinned.
+    pub pin_roots: bool,
 }
 
 /// What was imported from a CAR.
@@ -88,11 +101,12 @@ impl Dag {
         self.import_with(input, ImportOptions::default())
     }
 
-    /// As [`import`](Self::import), with larger blocks, or only with the roots.
+    /// As [`import`](Self::import), with larger blocks, only with the roots, or with pins of them.
     ///
     /// # Errors
     ///
-    /// As [`import`](Self::import); [`Error::Incomplete`] for roots that are not here and must be.
+    /// As [`import`](Self::import); [`Error::Incomplete`] for roots that are not here and must be, or
+    /// are not whole and shall be pinned.
     pub fn import_with(
         &self,
         input: impl AsyncRead + Send + 'static,
@@ -112,6 +126,9 @@ impl Dag {
             hold.keep(roots.iter().map(Cid::hash)).await;
             if options.require_roots {
                 all_here(node.guarded(), &roots).await?;
+            }
+            if options.pin_roots {
+                pin(&node, &roots).await?;
             }
             roots.iter().for_each(|root| node.emit(NodeEvent::Added { root: *root }));
             Ok(ImportedCar { roots, blocks, bytes, hold })

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, fs, sync::Arc};
 
 use futures::{TryStreamExt, io::Cursor};
-use ipfs_core::{Blockstore, BlockstoreExt, Cid, Error, Node, codes, memory::MemoryStore};
+use ipfs_core::{
+    Blockstore, BlockstoreExt, Cid, Error, ImportOptions, Node, codes, memory::MemoryStore,
+};
 use ipld_git::GitCodec;
 
 use super::{Kubo, program, text};
@@ -81,10 +83,11 @@ async fn pins_and_garbage_are_the_same_here_and_there() {
         let export = ["dag", "export", "--progress=false", &root_text];
         let export = kubo.command(&export).output().unwrap();
         assert!(export.status.success());
-        let imported = node.dag().import(Cursor::new(export.stdout)).await.unwrap();
-        for root in &imported.roots {
-            node.pins().add(root).await.unwrap();
-        }
+        let mut options = ImportOptions::default();
+        options.pin_roots = true;
+        let archive = Cursor::new(export.stdout);
+        let imported = node.dag().import_with(archive, options).await.unwrap();
+        assert!(node.pins().get(&imported.roots[0]).await.unwrap().is_some());
         kubo.run(&["pin", "add", "--progress=false", &root.to_string()]);
     }
     assert_eq!((broken(&kubo), broken_here(&node).await), (BTreeSet::new(), BTreeSet::new()));
