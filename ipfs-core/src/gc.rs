@@ -31,10 +31,10 @@ use crate::{Node, keeper::Keeper};
 /// # use ipfs_core::{Error, Node};
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// # let node = Node::builder().offline().spawn().await?;
-/// let (kept, gone) =
-///     (node.unixfs().add_bytes("kept").await?, node.unixfs().add_bytes("gone").await?);
-/// node.pins().add(&kept.cid).await?;
-/// let (kept, gone) = (kept.cid, gone.cid); // their holds end here
+/// // What was added is held only as long as the answer lives.
+/// let kept = node.unixfs().add_bytes("kept").await?.cid;
+/// node.pins().add(kept).await?;
+/// let gone = node.unixfs().add_bytes("gone").await?.cid;
 ///
 /// let collected = node.gc().collect().await?;
 /// assert_eq!((collected.kept_blocks, collected.deleted_blocks), (1, 1));
