@@ -96,7 +96,10 @@ impl FromStr for Name {
         if text.starts_with("Qm") || text.starts_with('1') {
             return text.parse().map(Self).map_err(|_| invalid("it is not a peer id"));
         }
-        let (_, bytes) = multibase::decode(text).map_err(|_| invalid("it is not a CID"))?;
+        let (base, bytes) = multibase::decode(text).map_err(|_| invalid("it is not a CID"))?;
+        if base == Base::Identity {
+            return Err(invalid("it is bytes, and no text"));
+        }
         let cid = parse_cid(&bytes).map_err(|_| invalid("it is not a CID"))?;
         if cid.codec() != LIBP2P_KEY {
             return Err(invalid("its CID is not of the codec libp2p-key"));

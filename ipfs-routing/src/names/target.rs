@@ -49,7 +49,9 @@ impl<'a> Target<'a> {
 /// Whether the text is that of a CID, and nothing but that: the parser of the `cid` crate passes over
 /// all that stands before `/ipfs/`.
 pub(crate) fn is_cid(text: &str) -> bool {
-    text.len() <= MAX_CID_TEXT && !text.contains('/') && text.parse::<Cid>().is_ok()
+    // Multibase has a form that is the bytes themselves, behind a NUL: that is no text.
+    let is_text = !text.starts_with('\0') && !text.contains('/');
+    is_text && text.len() <= MAX_CID_TEXT && text.parse::<Cid>().is_ok()
 }
 
 /// The path that goes on by what was left behind a name.
@@ -84,6 +86,15 @@ mod tests {
         }
         let long = format!("/ipns/{}", "x".repeat(MAX_PATH));
         assert!(matches!(Target::parse(&long), Err(Error::Limit { .. })));
+    }
+
+    /// Found by fuzzing: five bytes were taken for a CID, and the path of it was none.
+    #[test]
+    fn bytes_behind_a_nul_are_no_cid() {
+        let text = "\0\u{1}\0\0\0";
+        assert!(text.parse::<Cid>().is_ok() && !is_cid(text));
+        assert_eq!(crate::dnslink::parse(text), None);
+        assert!(text.parse::<crate::ipns::Name>().is_err());
     }
 
     #[test]
