@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures_channel::oneshot;
 use ipfs_traits::{
     Batch, Bytes, Cid, Error, Missing, PeerInfo, Result,
     work::{Meter, Work},
@@ -37,8 +38,9 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// Dropping it at any time leaves the pins as they were. What was fetched by then stays until
-/// garbage is collected: beginning again asks only for the rest.
+/// Dropping it leaves the pins as they were, or, when the pin was being written, as they are after
+/// it. What was fetched by then stays until garbage is collected: beginning again asks only for the
+/// rest.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is pinned before it is started or awaited"]
 pub struct AddPin {
@@ -137,17 +139,17 @@ impl AddPin {
         Work::new(meter.clone(), self.run(meter))
     }
 
-    async fn run(mut self, meter: Meter) -> Result<Pin> {
+    async fn run(self, meter: Meter) -> Result<Pin> {
         self.check()?;
         let node = self.pins.node.clone();
-        let old = self.old().await?;
+        self.old().await?;
         let found = node.dag().resolve(self.path.clone()?).await?;
         if !found.rest.is_empty() {
             return Err(Error::invalid("path", "it ends inside a block, which cannot be pinned"));
         }
         let cid = found.cid;
         // From here on all below it that is here, or comes, stays until the pin is there.
-        let _kept = self.pins.temporary_with(&cid, self.follows());
+        let kept = self.pins.temporary_with(&cid, self.follows());
         let hold = node.hold();
         match self.mode {
             PinMode::Direct => {
@@ -157,18 +159,16 @@ impl AddPin {
             PinMode::Recursive(follow) => self.bring(Item { cid, follow }, &meter).await?,
         }
         node.blocks().flush().await?;
-        let (name, metadata) = (self.name.take(), std::mem::take(&mut self.metadata));
-        let created = whole_seconds(node.runtime().wall());
-        let mut pin = Pin { cid, mode: self.mode, name, metadata, created };
-        if let Some((old, _)) = &old {
-            pin.name = pin.name.or_else(|| old.name.clone());
-            let mut metadata = old.metadata.clone();
-            metadata.extend(std::mem::take(&mut pin.metadata));
-            pin.metadata = metadata;
-        }
-        self.commit(&pin, old).await?;
-        self.tell(&pin);
-        Ok(pin)
+        // Committed to the end even if nobody waits for it any more: until then the blocks are kept.
+        let (done, result) = oneshot::channel();
+        let commit = async move {
+            let made = self.commit(cid).await;
+            made.iter().for_each(|pin| self.tell(pin));
+            drop((kept, hold));
+            let _ = done.send(made);
+        };
+        node.runtime().spawn(Box::pin(commit)).detach();
+        result.await.map_err(|_| Error::Closed("the runtime"))?
     }
 
     fn check(&self) -> Result<()> {
@@ -176,12 +176,7 @@ impl AddPin {
         if name > Pins::MAX_NAME {
             return Err(Error::limit("bytes of the name of a pin", Pins::MAX_NAME, name));
         }
-        let metadata = self.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if metadata > Pins::MAX_METADATA {
-            let what = "bytes of the metadata of a pin";
-            return Err(Error::limit(what, Pins::MAX_METADATA, metadata));
-        }
-        Ok(())
+        check_metadata(&self.metadata)
     }
 
     const fn follows(&self) -> Follow {
@@ -253,35 +248,52 @@ impl AddPin {
     }
 
     /// Puts the pin into the place of the one that was there, and of the one that is replaced.
-    async fn commit(&self, pin: &Pin, old: Option<(Pin, Bytes)>) -> Result<()> {
-        let datastore = &self.pins.keeper().datastore;
-        let (key, value) = (record::key(&pin.cid), record::encode(pin)?);
+    async fn commit(&self, cid: Cid) -> Result<Pin> {
+        let (datastore, key) = (&self.pins.keeper().datastore, record::key(&cid));
+        let created = whole_seconds(self.pins.node.runtime().wall());
         loop {
             let before = datastore.get(&key).await?;
             if let Some(before) = &before
-                && pin.mode == PinMode::Direct
+                && self.mode == PinMode::Direct
                 && record::decode(before)?.is_recursive()
             {
-                return Err(Error::Exists(format!("a recursive pin of {}", pin.cid)));
+                return Err(Error::Exists(format!("a recursive pin of {cid}")));
             }
+            let (name, metadata) = (self.name.clone(), self.metadata.clone());
+            let mut pin = Pin { cid, mode: self.mode, name, metadata, created };
             let mut batch = Batch::new().expect(key.clone(), before);
-            if let Some((old, record)) = &old {
+            if let Some((old, record)) = self.old().await? {
+                inherit(&mut pin, &old)?;
                 let old_key = record::key(&old.cid);
                 if old_key != key {
-                    batch = batch.expect(old_key.clone(), Some(record.clone()));
+                    batch = batch.expect(old_key.clone(), Some(record));
                     if !self.keeps_old {
-                        batch = batch.delete(old_key.clone());
-                    }
-                    if datastore.get(&old_key).await?.as_ref() != Some(record) {
-                        return Err(Error::NotPinned(old.cid));
+                        batch = batch.delete(old_key);
                     }
                 }
             }
-            if datastore.commit(batch.put(key.clone(), value.clone())).await? {
-                return Ok(());
+            if datastore.commit(batch.put(key.clone(), record::encode(&pin)?)).await? {
+                return Ok(pin);
             }
         }
     }
+}
+
+/// Takes over what is said of the pin that is replaced, unless something else was said.
+fn inherit(pin: &mut Pin, old: &Pin) -> Result<()> {
+    pin.name = pin.name.take().or_else(|| old.name.clone());
+    for (key, value) in &old.metadata {
+        pin.metadata.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    check_metadata(&pin.metadata)
+}
+
+fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<()> {
+    let bytes = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > Pins::MAX_METADATA {
+        return Err(Error::limit("bytes of the metadata of a pin", Pins::MAX_METADATA, bytes));
+    }
+    Ok(())
 }
 
 /// Says that one block is missing.
