@@ -15,7 +15,7 @@ use futures_channel::oneshot;
 use ipfs_traits::{Cid, Multihash};
 
 use self::touched::Touched;
-use crate::reach::Follow;
+use crate::reach::{Follow, Item};
 
 /// Keeps blocks from being deleted, until it and all its clones are dropped.
 ///
@@ -95,6 +95,9 @@ struct State {
     held: BTreeMap<u64, HashSet<Print>>,
     /// Roots that are kept with all below them that is here.
     roots: BTreeMap<u64, (Cid, Follow)>,
+    /// Those that came since the collection that runs looked last, dropped by now or not: what they
+    /// kept may have been handed on to what it had looked at before.
+    new_roots: Vec<Item>,
     /// What was written or asked for since the collection began that runs.
     touched: Option<Touched>,
     collections: u64,
@@ -145,6 +148,9 @@ impl Holds {
         let id = state.next;
         state.next += 1;
         state.roots.insert(id, (root, follow));
+        if state.touched.is_some() {
+            state.new_roots.push(Item { cid: root, follow });
+        }
         KeptRoot { id, holds: self.clone() }
     }
 
@@ -243,11 +249,18 @@ pub(crate) struct Collection {
 impl Collection {
     /// Begins to delete those of these that are not held, and were neither written nor asked for
     /// since the collection began; says which ones these are.
+    ///
+    /// # Errors
+    ///
+    /// The roots that came since the last time: what is below them has to be looked at first.
     pub(crate) fn delete<'a>(
         &self,
         hashes: impl Iterator<Item = &'a Multihash>,
-    ) -> (Vec<bool>, Deletion) {
+    ) -> Result<(Vec<bool>, Deletion), Vec<Item>> {
         let mut state = self.holds.lock();
+        if !state.new_roots.is_empty() {
+            return Err(std::mem::take(&mut state.new_roots));
+        }
         let mut free = Vec::new();
         let chosen: Vec<bool> = hashes
             .map(print)
@@ -261,14 +274,16 @@ impl Collection {
             })
             .collect();
         let deletion = self.holds.begin(&mut state, free);
-        (chosen, deletion)
+        Ok((chosen, deletion))
     }
 }
 
 impl Drop for Collection {
     fn drop(&mut self) {
         self.holds.0.collection.store(0, Ordering::SeqCst);
-        self.holds.lock().touched = None;
+        let mut state = self.holds.lock();
+        state.touched = None;
+        state.new_roots = Vec::new();
     }
 }
 

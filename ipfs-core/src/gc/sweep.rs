@@ -5,7 +5,11 @@ use futures_util::{StreamExt, TryStreamExt};
 use ipfs_traits::{Blockstore, Cid, Multihash, Result, codes, work::Meter};
 
 use super::Collected;
-use crate::{Node, NodeEvent, hold::Collection, reach::Reach};
+use crate::{
+    Node, NodeEvent,
+    hold::{Collection, Deletion},
+    reach::Reach,
+};
 
 /// Goes through all blocks that are here.
 pub(super) struct Sweep {
@@ -16,6 +20,8 @@ pub(super) struct Sweep {
     done: Collected,
     /// Those who listen know of it.
     is_told: bool,
+    /// More was marked since the batch was looked at.
+    is_stale: bool,
 }
 
 impl Drop for Sweep {
@@ -60,8 +66,8 @@ async fn look(marks: Reach, listed: Vec<Listed>) -> Result<Looked> {
 
 impl Sweep {
     pub(super) fn new(node: &Node, marks: Reach, collection: Collection, meter: Meter) -> Self {
-        let (done, is_told) = (Collected::default(), false);
-        Self { node: node.clone(), marks, collection, meter, done, is_told }
+        let (done, is_told, is_stale) = (Collected::default(), false, false);
+        Self { node: node.clone(), marks, collection, meter, done, is_told, is_stale }
     }
 
     /// Deletes all that is not kept.
@@ -72,7 +78,7 @@ impl Sweep {
         while let Some(looked) = batches.try_next().await? {
             self.count_marked(&looked);
             for some in looked.garbage.chunks(DELETED) {
-                self.delete_some(some).await?;
+                self.delete_some(some.to_vec()).await?;
             }
         }
         Ok(self.done)
@@ -83,9 +89,8 @@ impl Sweep {
         let mut batches = self.batches();
         while let Some(looked) = batches.try_next().await? {
             self.count_marked(&looked);
-            let hashes = looked.garbage.iter().map(|(hash, _)| hash);
-            let (are_free, _) = self.collection.delete(hashes);
-            self.count_deleted(&looked.garbage, &are_free);
+            let (garbage, are_free, _) = self.choose(looked.garbage).await?;
+            self.count_deleted(&garbage, &are_free);
         }
         Ok(self.done)
     }
@@ -99,19 +104,43 @@ impl Sweep {
 
     fn count_marked(&mut self, looked: &Looked) {
         self.meter.blocks(looked.marked.0 + looked.garbage.len() as u64);
-        self.done.kept_blocks += looked.marked.0;
-        self.done.kept_bytes += looked.marked.1;
+        self.keep(looked.marked);
+        self.is_stale = false;
     }
 
-    async fn delete_some(&mut self, garbage: &[Listed]) -> Result<()> {
-        let (are_free, deletion) = self.collection.delete(garbage.iter().map(|(hash, _)| hash));
+    const fn keep(&mut self, (blocks, bytes): (u64, u64)) {
+        self.done.kept_blocks += blocks;
+        self.done.kept_bytes += bytes;
+    }
+
+    async fn delete_some(&mut self, garbage: Vec<Listed>) -> Result<()> {
+        let (garbage, are_free, deletion) = self.choose(garbage).await?;
         let free = garbage.iter().zip(&are_free).filter(|(_, is_free)| **is_free);
         let cids: Vec<Cid> = free.map(|((hash, _), _)| Cid::new_v1(codes::RAW, *hash)).collect();
         if !cids.is_empty() {
             self.node.guarded().delete_to_the_end(cids, deletion).await?;
         }
-        self.count_deleted(garbage, &are_free);
+        self.count_deleted(&garbage, &are_free);
         Ok(())
+    }
+
+    /// Begins to delete those that nothing keeps, also nothing that came since they were looked at.
+    async fn choose(
+        &mut self,
+        mut garbage: Vec<Listed>,
+    ) -> Result<(Vec<Listed>, Vec<bool>, Deletion)> {
+        loop {
+            if self.is_stale {
+                let looked = look(self.marks.clone(), garbage).await?;
+                self.keep(looked.marked);
+                garbage = looked.garbage;
+            }
+            match self.collection.delete(garbage.iter().map(|(hash, _)| hash)) {
+                Ok((are_free, deletion)) => return Ok((garbage, are_free, deletion)),
+                Err(new_roots) => self.marks.passing_missing().run(new_roots).await?,
+            }
+            self.is_stale = true;
+        }
     }
 
     fn count_deleted(&mut self, garbage: &[Listed], are_free: &[bool]) {

@@ -1,5 +1,7 @@
 //! Garbage collection: what goes and what stays.
 
+mod meanwhile;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt};
