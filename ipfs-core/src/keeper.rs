@@ -44,20 +44,28 @@ impl Keeper {
         &self,
         wanted: &HashSet<Multihash>,
     ) -> Result<Option<(Cid, Cid)>> {
-        let all = self.reach();
-        let kept = self.holds.roots();
-        let kept = kept.into_iter().map(|(cid, follow)| Item { cid, follow }).collect();
-        if let Some(found) = one_by_one(&all, kept, wanted, &self.reach()).await? {
-            return Ok(Some(found));
-        }
-        let mut pages = pin::scan(self.datastore.clone());
-        while let Some(page) = pages.try_next().await? {
-            let roots = page.iter().filter_map(Pin::root).collect();
-            if let Some(found) = one_by_one(&all, roots, wanted, &self.reach()).await? {
-                return Ok(Some(found));
+        loop {
+            match self.look_above(wanted).await? {
+                Above::Nothing => return Ok(None),
+                Above::Root(found, root) => return Ok(Some((found, root))),
+                Above::Gone => {}
             }
         }
-        Ok(None)
+    }
+
+    async fn look_above(&self, wanted: &HashSet<Multihash>) -> Result<Above> {
+        let all = self.reach();
+        let kept = self.holds.roots();
+        let mut roots = kept.into_iter().map(|(cid, follow)| Item { cid, follow }).collect();
+        let mut pages = pin::scan(self.datastore.clone());
+        loop {
+            match one_by_one(&all, roots, wanted, &self.reach()).await? {
+                Above::Nothing => {}
+                above => return Ok(above),
+            }
+            let Some(page) = pages.try_next().await? else { return Ok(Above::Nothing) };
+            roots = page.iter().filter_map(Pin::root).collect();
+        }
     }
 
     /// A walk over what is here, whatever is missing.
@@ -70,23 +78,31 @@ fn pinned(cid: Cid, by: Cid) -> Error {
     Error::Pinned { cid: Box::new(cid), by: Box::new(by) }
 }
 
+/// What is above some blocks.
+enum Above {
+    Nothing,
+    /// One of them is below this root.
+    Root(Cid, Cid),
+    /// There was something, and went meanwhile.
+    Gone,
+}
+
 /// Looks below all roots together, and then, if something is found, below each alone.
 async fn one_by_one(
     all: &Reach,
     roots: Vec<Item>,
     wanted: &HashSet<Multihash>,
     alone: &Reach,
-) -> Result<Option<(Cid, Cid)>> {
+) -> Result<Above> {
     if roots.is_empty() || first_below(all, roots.clone(), wanted).await?.is_none() {
-        return Ok(None);
+        return Ok(Above::Nothing);
     }
     for root in roots {
         if let Some(found) = first_below(alone, vec![root], wanted).await? {
-            return Ok(Some((found, root.cid)));
+            return Ok(Above::Root(found, root.cid));
         }
     }
-    // The one above it was deleted meanwhile.
-    Ok(None)
+    Ok(Above::Gone)
 }
 
 async fn first_below(

@@ -121,10 +121,10 @@ impl Reach {
         Self { missing: Missing::Passes, ..self.clone() }
     }
 
-    /// Comes to some blocks and not to what they link to.
-    pub(crate) async fn mark(&self, hashes: Vec<Multihash>) -> Result<()> {
+    /// Comes to some blocks and not to what they link to; says of each whether it is new so.
+    pub(crate) async fn mark(&self, hashes: Vec<Multihash>) -> Result<Vec<bool>> {
         let alone: Vec<_> = hashes.into_iter().map(|hash| (hash, ALONE)).collect();
-        self.work(move |state| state.marks.insert(&alone)).await.map(drop)
+        self.work(move |state| state.marks.insert(&alone)).await
     }
 
     /// An error if something is missing, which names it. What is asked for anew is no longer known
@@ -352,7 +352,7 @@ impl Reach {
 }
 
 /// Whether an error says that a block is missing or bad, and not that nobody can know.
-fn is_of_block(error: &Error) -> bool {
+pub(crate) fn is_of_block(error: &Error) -> bool {
     use Error::{Corrupt, Invalid, Limit, Malformed, NotFound, UnknownCodec, UnknownHash};
     matches!(
         error.what(),

@@ -59,7 +59,7 @@ impl Pins {
         let keeper = self.keeper();
         let reach = Reach::new(keeper.site.clone(), Leaves::Trust, Meter::default());
         let listing = Listing {
-            own: Reach::new(keeper.site.clone(), Leaves::Trust, Meter::default()),
+            known: Reach::new(keeper.site.clone(), Leaves::Trust, Meter::default()),
             reach: reach.passing_missing(),
             pins: self.list(),
             roots: self.list(),
@@ -75,8 +75,8 @@ impl Pins {
 
 /// A listing of what is below pins.
 struct Listing {
-    /// What has a pin of its own, once it was read.
-    own: Reach,
+    /// What has a pin of its own, once it was read, and what was listed.
+    known: Reach,
     reach: Reach,
     pins: BoxStream<'static, Result<Pin>>,
     roots: BoxStream<'static, Result<Pin>>,
@@ -112,15 +112,16 @@ impl Listing {
         let pins = std::mem::replace(&mut self.pins, stream::empty().boxed());
         let mut pages = pins.map_ok(|pin| *pin.cid.hash()).try_ready_chunks(PAGE);
         while let Some(page) = pages.next().await {
-            self.own.mark(page.map_err(|error| error.1)?).await?;
+            self.known.mark(page.map_err(|error| error.1)?).await?;
         }
         Ok(())
     }
 
-    /// Keeps what has no pin of its own.
+    /// Keeps what has no pin of its own and was not listed: a walk comes to a block anew by another
+    /// codec, or along other links.
     async fn sort(&mut self, root: Cid, new: Vec<Cid>) -> Result<()> {
-        let (new, own) = self.own.contains(new, |cid| cid.hash()).await?;
-        let found = new.into_iter().zip(own).filter(|(_, own)| !own);
+        let are_new = self.known.mark(new.iter().map(|cid| *cid.hash()).collect()).await?;
+        let found = new.into_iter().zip(are_new).filter(|(_, is_new)| *is_new);
         self.ready.extend(found.map(|(cid, _)| Indirect { cid, root }));
         Ok(())
     }

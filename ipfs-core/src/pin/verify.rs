@@ -2,10 +2,10 @@
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use ipfs_traits::{Error, Result, work::Meter};
+use ipfs_traits::{Block, Error, Result, work::Meter};
 
 use super::{Pin, PinMode, Pins, add::missing};
-use crate::reach::{Item, Leaves, Reach};
+use crate::reach::{Item, Leaves, Reach, is_of_block};
 
 /// How pins are verified: see [`Pins::verify`]. Nothing happens before it is asked for.
 #[derive(Clone, Debug)]
@@ -95,15 +95,18 @@ impl VerifyPins {
     }
 
     async fn read(&self, pin: &Pin) -> Result<()> {
+        if Block::inline(&pin.cid).is_some() {
+            return Ok(());
+        }
         let store = &self.pins.keeper().site.store;
         let block = match store.get_many(&[pin.cid]).await.pop() {
             Some(Ok(Some(block))) => block,
-            Some(Err(error @ Error::Corrupt(_))) => return Err(missing(pin.cid, error)),
+            Some(Err(error)) if is_of_block(&error) => return Err(missing(pin.cid, error)),
             Some(Err(error)) => return Err(error),
             Some(Ok(None)) | None => return Err(missing(pin.cid, Error::NotFound(pin.cid))),
         };
         let hashes = self.pins.node.hashes();
-        let verified = ipfs_traits::Block::verify(pin.cid, block.data().clone(), hashes);
+        let verified = Block::verify(pin.cid, block.data().clone(), hashes);
         verified.map(drop).map_err(|error| missing(pin.cid, error))
     }
 }

@@ -1,7 +1,13 @@
 //! Pins: complete or an error, and nothing in between.
 
-use futures::{StreamExt, TryStreamExt};
-use ipfs_core::{Block, Cid, Error, Follow, Ipld, Node, NodeEvent, PinMode, PinnedBy};
+use std::sync::{Arc, Mutex};
+
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use ipfs_core::{
+    Batch, Block, Blockstore, Bytes, Cid, Datastore, Error, Follow, Ipld, Multihash, Node,
+    NodeEvent, PinMode, PinnedBy, Pins, Result, VirtualRuntime, async_trait,
+    memory::{MemoryDatastore, MemoryStore},
+};
 use ipld_git::{Mode, ObjectFormat, TreeBuilder, blob, cid_of};
 
 async fn node() -> Node {
@@ -113,4 +119,170 @@ async fn submodules_are_left_out_where_that_is_asked_for() {
     node.pins().verify().one(&pin).await.unwrap();
     node.gc().collect().await.unwrap();
     assert!(node.blocks().has(&cid_of(&id)).await.unwrap());
+}
+
+/// Stores small state, and lets somebody else come first in the next commit.
+#[derive(Debug, Default)]
+struct Meddled {
+    datastore: MemoryDatastore,
+    first: Mutex<Option<Batch>>,
+}
+
+#[async_trait]
+impl Datastore for Meddled {
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.datastore.get(key).await
+    }
+    fn scan(&self, prefix: &[u8]) -> BoxStream<'static, Result<Vec<(Bytes, Bytes)>>> {
+        self.datastore.scan(prefix)
+    }
+    async fn commit(&self, batch: Batch) -> Result<bool> {
+        let first = self.first.lock().unwrap().take();
+        if let Some(first) = first {
+            assert!(self.datastore.commit(first).await?);
+        }
+        self.datastore.commit(batch).await
+    }
+}
+
+impl Meddled {
+    async fn node(self: &Arc<Self>) -> Node {
+        let node = Node::builder().offline().datastore(self.clone() as Arc<dyn Datastore>);
+        node.spawn().await.unwrap()
+    }
+
+    /// The records of all pins.
+    async fn records(&self) -> Vec<(Bytes, Bytes)> {
+        self.datastore.scan(b"pin/").try_collect::<Vec<_>>().await.unwrap().concat()
+    }
+
+    fn comes_first(&self, batch: Batch) {
+        *self.first.lock().unwrap() = Some(batch);
+    }
+}
+
+#[tokio::test]
+async fn an_update_whose_old_pin_goes_in_the_last_moment_pins_nothing() {
+    let meddled = Arc::new(Meddled::default());
+    let node = meddled.node().await;
+    let (old, new) = (number(&node, 1).await, number(&node, 2).await);
+    node.pins().add(old).await.unwrap();
+    let (key, _) = meddled.records().await.remove(0);
+    for new in [new, old] {
+        let record = meddled.records().await;
+        meddled.comes_first(Batch::new().delete(key.clone()));
+        let update = node.pins().update(&old, new).name("new").await;
+        assert!(matches!(update, Err(Error::NotPinned(of)) if of == old), "{update:?}");
+        assert_eq!(meddled.records().await, []);
+        let back =
+            record.into_iter().fold(Batch::new(), |batch, (key, value)| batch.put(key, value));
+        meddled.datastore.commit(back).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_direct_pin_does_not_take_the_place_of_a_recursive_one_in_the_last_moment() {
+    let meddled = Arc::new(Meddled::default());
+    let node = meddled.node().await;
+    let root = number(&node, 1).await;
+    let pin = node.pins().add(root).await.unwrap();
+    let (key, record) = meddled.records().await.remove(0);
+    node.pins().remove(&root).await.unwrap();
+    meddled.comes_first(Batch::new().put(key, record));
+    assert!(matches!(node.pins().add(root).direct().await, Err(Error::Exists(_))));
+    assert_eq!(node.pins().get(&root).await.unwrap(), Some(pin));
+}
+
+/// While the new root of an update was brought, the old one got another name: then the update said
+/// that it was not pinned, though it was.
+#[tokio::test]
+async fn an_update_takes_the_old_pin_as_it_is_at_the_end() {
+    let meddled = Arc::new(Meddled::default());
+    let node = meddled.node().await;
+    let (old, new) = (number(&node, 1).await, number(&node, 2).await);
+    node.pins().add(old).name("meanwhile").await.unwrap();
+    let (key, record) = meddled.records().await.remove(0);
+    node.pins().add(old).name("before").await.unwrap();
+    meddled.comes_first(Batch::new().put(key, record));
+    let pin = node.pins().update(&old, new).await.unwrap();
+    assert_eq!((pin.cid, pin.name.as_deref()), (new, Some("meanwhile")));
+    assert_eq!(node.pins().get(&old).await.unwrap(), None);
+}
+
+/// The bound of metadata held for what a call gave, and not for that with what the old pin had: it
+/// grew without end, update by update.
+#[tokio::test]
+async fn an_update_does_not_make_metadata_longer_than_it_may_be() {
+    let node = node().await;
+    let (old, new) = (number(&node, 1).await, number(&node, 2).await);
+    let half = "x".repeat(Pins::MAX_METADATA / 2);
+    node.pins().add(old).metadata("a", &half).await.unwrap();
+    let longer = node.pins().update(&old, new).metadata("b", &half).await;
+    assert!(matches!(longer, Err(Error::Limit { .. })), "{longer:?}");
+    assert!(node.pins().get(&old).await.unwrap().is_some());
+    node.pins().update(&old, new).metadata("a", &half).await.unwrap();
+}
+
+/// A direct pin of a block that its CID holds was looked for in the store, and missing.
+#[tokio::test]
+async fn a_block_that_its_cid_holds_is_never_missing() {
+    let node = node().await;
+    let inline: Cid = "bafkqac3imvwgy3zao5xxe3de".parse().unwrap();
+    let pin = node.pins().add(inline).direct().await.unwrap();
+    node.pins().verify().one(&pin).await.unwrap();
+    node.pins().verify().hashing().one(&pin).await.unwrap();
+}
+
+/// A store in memory that loses one block when it was read.
+#[derive(Debug, Default)]
+struct Vanishing {
+    store: MemoryStore,
+    vanishes: Mutex<Option<Cid>>,
+}
+
+#[async_trait]
+impl Blockstore for Vanishing {
+    async fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
+        let found = self.store.get_many(cids).await;
+        let vanishes = self.vanishes.lock().unwrap().take_if(|cid| cids.contains(cid));
+        self.store.delete_many(vanishes.as_slice()).await.unwrap();
+        found
+    }
+    async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
+        self.store.sizes(cids).await
+    }
+    async fn put_many(&self, blocks: &[Block]) -> Result<()> {
+        self.store.put_many(blocks).await
+    }
+    async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
+        self.store.delete_many(cids).await
+    }
+    fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {
+        self.store.list()
+    }
+    async fn flush(&self) -> Result<()> {
+        self.store.flush().await
+    }
+}
+
+/// What was above a block went when it had been found: then blocks that were being read at that time
+/// were not read again below other pins, and a block that was pinned by them could be deleted.
+#[test]
+fn a_root_that_goes_while_it_is_looked_at_hides_no_other() {
+    let runtime = VirtualRuntime::new();
+    let play = async {
+        let store = Arc::new(Vanishing::default());
+        let node = Node::builder().offline().runtime(runtime.clone());
+        let node = node.store(store.clone() as Arc<dyn Blockstore>).spawn().await.unwrap();
+        let leaf = number(&node, 1).await;
+        let (a, b) = (list(&node, &[leaf]).await, list(&node, &[leaf, leaf]).await);
+        let (goes, stays) = (list(&node, &[a, b]).await, list(&node, &[b]).await);
+        node.pins().add(stays).await.unwrap();
+        let kept = node.pins().temporary(&goes);
+        *store.vanishes.lock().unwrap() = Some(goes);
+        let refused = node.blocks().delete(&leaf).await;
+        assert!(matches!(&refused, Err(Error::Pinned { by, .. }) if **by == stays), "{refused:?}");
+        drop(kept);
+    };
+    runtime.block_on(play).unwrap();
 }
