@@ -1,5 +1,6 @@
 //! Garbage collection: what goes and what stays.
 
+mod fire;
 mod meanwhile;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -1,5 +1,8 @@
 //! Pins: complete or an error, and nothing in between.
 
+mod cancel;
+mod model;
+
 use std::sync::{Arc, Mutex};
 
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
