@@ -167,7 +167,8 @@ impl Blocks {
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] for a block that is held; what the store says.
+    /// [`Error::InUse`] for a block that is held, and in a store that several nodes write to while one of
+    /// them deletes others; [`Error::Pinned`]; what the store says.
     pub async fn delete(&self, cid: &Cid) -> Result<()> {
         self.node.guarded().delete(cid).await
     }

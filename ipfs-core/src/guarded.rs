@@ -59,12 +59,28 @@ impl Guarded {
     /// Puts blocks, of which a collection that runs when they are there knows.
     async fn put_noted(&self, store: &Arc<dyn Blockstore>, blocks: &[Block]) -> Result<()> {
         let hashes = || blocks.iter().map(Block::hash);
-        let noted = self.holds.touch(hashes()).await;
+        let noted = self.holds.touch(hashes()).await?;
         store.put_many(blocks).await?;
-        let running = self.holds.touch(hashes()).await;
-        if running.is_some() && running != noted {
+        let running = self.holds.touch(hashes()).await?;
+        if running != (None, None) && running != noted {
             // It began meanwhile, and may have deleted some.
             store.put_many(blocks).await?;
+        }
+        Ok(())
+    }
+
+    /// Has collections that run keep these. Another node is told only of what is here: strangers may
+    /// ask for whatever they like.
+    async fn ask_for(&self, store: &Arc<dyn Blockstore>, cids: &[Cid]) -> Result<()> {
+        self.holds.touch_here(cids.iter().map(Cid::hash)).await;
+        if let Some(lease) = self.holds.lease()
+            && lease.other().await?.is_some()
+        {
+            let stored = stored(cids);
+            let sizes = store.sizes(&stored).await?;
+            let here = std::iter::zip(&stored, sizes).filter(|(_, size)| size.is_some());
+            let here: Vec<&Cid> = here.map(|(cid, _)| cid).collect();
+            self.holds.touch(here.iter().map(|cid| cid.hash())).await?;
         }
         Ok(())
     }
@@ -75,9 +91,12 @@ impl Guarded {
         let (done, result) = oneshot::channel();
         let store = self.open()?.clone();
         let delete = async move {
-            let deleted = store.delete_many(&cids).await;
-            drop(deletion);
-            let _ = done.send(deleted);
+            let mut deleted = store.delete_many(&cids).await;
+            if deletion.is_shared() {
+                // Others see what was flushed.
+                deleted = deleted.and(store.flush().await);
+            }
+            let _ = done.send(deleted.and(deletion.end().await));
         };
         self.runtime.spawn(Box::pin(delete)).detach();
         result.await.map_err(|_| Error::Closed("the runtime"))?
@@ -104,7 +123,9 @@ impl Blockstore for Guarded {
             Ok(store) => store,
             Err(closed) => return cids.iter().map(|_| Err(closed.clone())).collect(),
         };
-        self.holds.touch(cids.iter().map(Cid::hash)).await;
+        if let Err(error) = self.ask_for(store, cids).await {
+            return cids.iter().map(|_| Err(error.clone())).collect();
+        }
         if cids.iter().all(|cid| Block::inline(cid).is_none()) {
             return store.get_many(cids).await;
         }
@@ -113,7 +134,7 @@ impl Blockstore for Guarded {
 
     async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
         let store = self.open()?;
-        self.holds.touch(cids.iter().map(Cid::hash)).await;
+        self.ask_for(store, cids).await?;
         let sizes = store.sizes(&stored(cids)).await?;
         Ok(merge(cids, sizes, |block| Some(block.len() as u64)))
     }
@@ -130,15 +151,20 @@ impl Blockstore for Guarded {
 
     async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
         let cids = stored(cids);
-        let deletion = match self.holds.delete(cids.iter().map(Cid::hash)) {
+        let mut deletion = match self.holds.delete(cids.iter().map(Cid::hash)) {
             Ok(deletion) => deletion,
             Err(place) => return Err(Error::InUse(format!("block {}", cids[place]).into())),
         };
-        // Whoever pins one of them from now on waits for this deletion.
-        if let Some(keeper) = self.keeper.get() {
-            keeper.check_unpinned(&cids).await?;
+        // Whoever holds or pins one of them from now on waits for this deletion.
+        let taken = deletion.take_lease().await;
+        let checked = match self.keeper.get() {
+            Some(keeper) if taken.is_ok() => keeper.check_unpinned(&cids).await,
+            _ => taken,
+        };
+        match checked {
+            Ok(()) => self.delete_to_the_end(cids, deletion).await,
+            Err(error) => deletion.end().await.and(Err(error)),
         }
-        self.delete_to_the_end(cids, deletion).await
     }
 
     fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {

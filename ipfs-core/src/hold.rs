@@ -1,27 +1,33 @@
 //! Holds: what may not be deleted yet.
 
+mod deletion;
 mod touched;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use futures_channel::oneshot;
-use ipfs_traits::{Cid, Multihash};
+use ipfs_traits::{Batch, Cid, Multihash, Result};
 
+pub(crate) use self::deletion::{Collection, Deletion};
 use self::touched::Touched;
-use crate::reach::{Follow, Item};
+use crate::{
+    lease::{Lease, Touch},
+    reach::{Follow, Item},
+};
 
 /// Keeps blocks from being deleted, until it and all its clones are dropped.
 ///
 /// What is put or read under it ([`Node::under`](crate::Node::under)) is kept, whether it is new or
 /// was there already. It costs some 16 bytes of memory a block. It is no pin: it ends with the
-/// process at the latest.
+/// process at the latest. In a store that several nodes write to it keeps them from the others too:
+/// see [`Gc`](crate::Gc).
 ///
 /// ```
 /// # use ipfs_core::{codes, Block, Error, HashTable, Node};
@@ -49,6 +55,9 @@ struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        if let Some(lease) = self.holds.lease() {
+            lease.release(self.id);
+        }
         let mut state = self.holds.lock();
         let Some(held) = state.held.remove(&self.id) else { return };
         // What was held while garbage is collected is kept until that ends.
@@ -76,10 +85,12 @@ struct Inner {
     collection: AtomicU64,
     /// How many deletions are under way.
     deletions: AtomicU64,
+    /// Tells the other nodes that write to the store, if there are any.
+    lease: OnceLock<Arc<Lease>>,
 }
 
 /// The first bytes of a digest: blocks that share them are kept together, which does no harm.
-type Print = u64;
+pub(crate) type Print = u64;
 
 fn print(hash: &Multihash) -> Print {
     let mut first = [0; 8];
@@ -88,6 +99,9 @@ fn print(hash: &Multihash) -> Print {
     first[..length].copy_from_slice(&digest[..length]);
     Print::from_le_bytes(first)
 }
+
+/// The collections that something was noted for: of this node, and of another one.
+pub(crate) type Noted = (Option<u64>, Option<Touch>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -110,6 +124,24 @@ struct State {
 impl Holds {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells other nodes from now on of what is held.
+    pub(crate) fn share(&self, lease: Lease) {
+        // There is one for each node.
+        let _ = self.0.lease.set(Arc::new(lease));
+    }
+
+    /// Tells other nodes that nothing is held any more.
+    pub(crate) async fn end_lease(&self) -> Result<()> {
+        match self.lease() {
+            Some(lease) => lease.end().await,
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn lease(&self) -> Option<&Arc<Lease>> {
+        self.0.lease.get()
     }
 
     /// A new hold, of nothing yet.
@@ -139,7 +171,7 @@ impl Holds {
             *state.deleting.entry(*print).or_default() += 1;
         }
         self.0.deletions.fetch_add(1, Ordering::SeqCst);
-        Deletion { holds: self.clone(), prints }
+        Deletion { holds: self.clone(), prints, collector: None }
     }
 
     /// Keeps a root with all below it that is here, until the guard is dropped.
@@ -151,12 +183,19 @@ impl Holds {
         if state.touched.is_some() {
             state.new_roots.push(Item { cid: root, follow });
         }
+        if let Some(lease) = self.lease() {
+            lease.keep_root(id, root, follow);
+        }
         KeptRoot { id, holds: self.clone() }
     }
 
-    /// The roots that are kept now.
-    pub(crate) fn roots(&self) -> Vec<(Cid, Follow)> {
-        self.lock().roots.values().copied().collect()
+    /// The roots that are kept now, by this node and by others.
+    pub(crate) async fn roots(&self) -> Result<Vec<(Cid, Follow)>> {
+        let mut roots: Vec<_> = self.lock().roots.values().copied().collect();
+        if let Some(lease) = self.lease() {
+            roots.extend(lease.roots().await?);
+        }
+        Ok(roots)
     }
 
     /// Begins a collection of garbage among so many blocks: from now on all that is written or asked
@@ -169,12 +208,24 @@ impl Holds {
         state.touched = Some(Touched::for_blocks(blocks));
         state.collections += 1;
         self.0.collection.store(state.collections, Ordering::SeqCst);
-        Some(Collection { holds: self.clone() })
+        Some(Collection { holds: self.clone(), collector: None })
     }
 
     /// Notes that these were written or are asked for, if a collection runs, and waits for deletions
-    /// of them that have begun. Gives the number of the collection.
+    /// of them that have begun. Gives what they were noted for.
     pub(crate) async fn touch<'a>(
+        &self,
+        hashes: impl Iterator<Item = &'a Multihash> + Clone,
+    ) -> Result<Noted> {
+        let elsewhere = match self.lease() {
+            Some(lease) => lease.touch(&hashes.clone().map(print).collect::<Vec<_>>()).await?,
+            None => None,
+        };
+        Ok((self.touch_here(hashes).await, elsewhere))
+    }
+
+    /// The same, for the collection of this node alone.
+    pub(crate) async fn touch_here<'a>(
         &self,
         hashes: impl Iterator<Item = &'a Multihash>,
     ) -> Option<u64> {
@@ -228,6 +279,20 @@ pub(crate) struct KeptRoot {
     holds: Holds,
 }
 
+impl KeptRoot {
+    /// The batch, which is then written only if all of it was kept from its beginning until then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](ipfs_traits::Error::TimedOut) when other nodes took it for lapsed.
+    pub(crate) async fn guard(&self, batch: Batch) -> Result<Batch> {
+        match self.holds.lease() {
+            Some(lease) => lease.while_root_kept(self.id, batch).await,
+            None => Ok(batch),
+        }
+    }
+}
+
 impl fmt::Debug for KeptRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeptRoot").field("id", &self.id).finish_non_exhaustive()
@@ -237,60 +302,21 @@ impl fmt::Debug for KeptRoot {
 impl Drop for KeptRoot {
     fn drop(&mut self) {
         self.holds.lock().roots.remove(&self.id);
-    }
-}
-
-/// A collection of garbage that runs, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Collection {
-    holds: Holds,
-}
-
-impl Collection {
-    /// Begins to delete those of these that are not held, and were neither written nor asked for
-    /// since the collection began; says which ones these are.
-    ///
-    /// # Errors
-    ///
-    /// The roots that came since the last time: what is below them has to be looked at first.
-    pub(crate) fn delete<'a>(
-        &self,
-        hashes: impl Iterator<Item = &'a Multihash>,
-    ) -> Result<(Vec<bool>, Deletion), Vec<Item>> {
-        let mut state = self.holds.lock();
-        if !state.new_roots.is_empty() {
-            return Err(std::mem::take(&mut state.new_roots));
+        if let Some(lease) = self.holds.lease() {
+            lease.release_root(self.id);
         }
-        let mut free = Vec::new();
-        let chosen: Vec<bool> = hashes
-            .map(print)
-            .map(|print| {
-                let is_touched = state.touched.as_ref().is_none_or(|all| all.contains(print));
-                let is_free = !is_touched && !state.is_held(print);
-                if is_free {
-                    free.push(print);
-                }
-                is_free
-            })
-            .collect();
-        let deletion = self.holds.begin(&mut state, free);
-        Ok((chosen, deletion))
-    }
-}
-
-impl Drop for Collection {
-    fn drop(&mut self) {
-        self.holds.0.collection.store(0, Ordering::SeqCst);
-        let mut state = self.holds.lock();
-        state.touched = None;
-        state.new_roots = Vec::new();
     }
 }
 
 impl Hold {
     /// Keeps these from now on, and waits for deletions of them that have begun: what is put or
     /// found afterwards stays.
-    pub(crate) async fn keep<'a>(&self, hashes: impl Iterator<Item = &'a Multihash>) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](ipfs_traits::Error::TimedOut) when others took the hold for lapsed; what
+    /// the datastore says.
+    pub(crate) async fn keep<'a>(&self, hashes: impl Iterator<Item = &'a Multihash>) -> Result<()> {
         let prints: Vec<Print> = hashes.map(print).collect();
         let keep = |state: &mut State, _| {
             if let Some(held) = state.held.get_mut(&self.0.id) {
@@ -298,30 +324,22 @@ impl Hold {
             }
         };
         self.0.holds.settle(&prints, keep).await;
-    }
-}
-
-/// A deletion under way; over when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Deletion {
-    holds: Holds,
-    prints: Vec<Print>,
-}
-
-impl Drop for Deletion {
-    fn drop(&mut self) {
-        let mut state = self.holds.lock();
-        self.holds.0.deletions.fetch_sub(1, Ordering::SeqCst);
-        for print in &self.prints {
-            if let Some(count) = state.deleting.get_mut(print) {
-                *count -= 1;
-                if *count == 0 {
-                    state.deleting.remove(print);
-                }
-            }
+        match self.0.holds.lease() {
+            Some(lease) => lease.keep(self.0.id, prints).await,
+            None => Ok(()),
         }
-        // Those that wait for another one look again, and wait again.
-        state.waiting.clear();
+    }
+
+    /// Whether what was kept was kept until now.
+    ///
+    /// # Errors
+    ///
+    /// As [`keep`](Self::keep).
+    pub(crate) async fn check(&self) -> Result<()> {
+        match self.0.holds.lease() {
+            Some(lease) => lease.keep(self.0.id, Vec::new()).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -340,7 +358,7 @@ mod tests {
     fn a_hold_keeps_until_its_last_clone_is_dropped() {
         let (holds, one, two) = (Holds::default(), hash(b"1"), hash(b"2"));
         let hold = holds.start();
-        block_on(hold.keep([&one].into_iter()));
+        block_on(hold.keep([&one].into_iter())).unwrap();
         assert_eq!(holds.delete([&two, &one].into_iter()).unwrap_err(), 1);
         let clone = hold.clone();
         drop(hold);

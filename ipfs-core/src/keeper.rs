@@ -55,7 +55,7 @@ impl Keeper {
 
     async fn look_above(&self, wanted: &HashSet<Multihash>) -> Result<Above> {
         let all = self.reach();
-        let kept = self.holds.roots();
+        let kept = self.holds.roots().await?;
         let mut roots = kept.into_iter().map(|(cid, follow)| Item { cid, follow }).collect();
         let mut pages = pin::scan(self.datastore.clone());
         loop {

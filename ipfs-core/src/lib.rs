@@ -94,6 +94,7 @@ mod hold;
 pub mod http_client;
 mod keeper;
 mod keys;
+mod lease;
 mod mfs;
 mod names;
 #[cfg(feature = "libp2p")]

@@ -382,6 +382,7 @@ impl Node {
             inner.exchange.close().await,
             inner.routing.close().await,
             inner.network.close().await,
+            inner.keeper.holds.end_lease().await,
             inner.store.shut_down().await,
             inner.datastore.close().await,
         ];
@@ -453,8 +454,9 @@ impl Node {
         if blocks.is_empty() {
             return Ok(());
         }
-        hold.keep(blocks.iter().map(Block::hash)).await;
+        hold.keep(blocks.iter().map(Block::hash)).await?;
         self.inner.store.put_many(blocks).await?;
+        hold.check().await?;
         self.notify(blocks).await;
         Ok(())
     }

@@ -42,7 +42,7 @@ const STORING: usize = 2;
 
 /// What the store says of a block.
 pub(crate) enum Found {
-    /// It is here, or its CID may not be used.
+    /// It is here, or its CID may not be used, or it cannot be held.
     Here(Cid, Result<Block>),
     Missing(Cid),
 }
@@ -56,7 +56,9 @@ impl NodeSource {
 
     /// Looks for many here. They are held first: what is found cannot be deleted afterwards.
     pub(crate) async fn look(&self, cids: Vec<Cid>) -> Vec<Found> {
-        self.0.hold.keep(cids.iter().map(Cid::hash)).await;
+        if let Err(error) = self.0.hold.keep(cids.iter().map(Cid::hash)).await {
+            return cids.into_iter().map(|cid| Found::Here(cid, Err(error.clone()))).collect();
+        }
         let found = self.0.node.guarded().get_many(&cids).await;
         let hashes = self.0.node.hashes();
         let sort = |(cid, found): (Cid, Result<Option<Block>>)| match found.transpose() {
@@ -119,7 +121,7 @@ impl Inner {
 #[async_trait]
 impl BlockSource for NodeSource {
     async fn get(&self, cid: &Cid) -> Result<Block> {
-        self.0.hold.keep([cid.hash()].into_iter()).await;
+        self.0.hold.keep([cid.hash()].into_iter()).await?;
         if let Some(block) = self.0.node.guarded().get(cid).await? {
             return Ok(block);
         }

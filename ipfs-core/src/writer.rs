@@ -55,8 +55,9 @@ pub(crate) struct References {
 #[async_trait]
 impl ReferenceSink for References {
     async fn put_references(&self, references: &[Reference]) -> Result<()> {
-        self.hold.keep(references.iter().map(|reference| reference.block.hash())).await;
+        self.hold.keep(references.iter().map(|reference| reference.block.hash())).await?;
         self.sink.put_references(references).await?;
+        self.hold.check().await?;
         let blocks: Vec<Block> =
             references.iter().map(|reference| reference.block.clone()).collect();
         self.node.notify(&blocks).await;

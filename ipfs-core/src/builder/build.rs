@@ -20,6 +20,7 @@ use crate::{
     guarded::Guarded,
     hold::Holds,
     keeper::Keeper,
+    lease::Lease,
     names::NodeSigners,
     node::{Inner, State},
     providing::Providing,
@@ -67,6 +68,9 @@ impl Builder {
             }
             (None, None) => Arc::new(MemoryDatastore::new()),
         };
+        if parts.store()?.shared() && datastore.shared() {
+            built.holds.share(Lease::spawn(datastore.clone(), parts.runtime().clone()));
+        }
         parts.set_datastore(datastore);
         let network = match self.network.take() {
             Some(recipe) => recipe.build(parts).await?,

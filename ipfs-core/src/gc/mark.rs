@@ -39,7 +39,7 @@ async fn mark_all(keeper: &Keeper, marks: &Reach) -> Result<()> {
     loop {
         let before = marks.len().await?;
         // Read before the pins: what was kept until it had a pin has one by then.
-        let kept = keeper.holds.roots();
+        let kept = keeper.holds.roots().await?;
         mark_pins(keeper, marks).await?;
         let mut roots: Vec<Item> =
             kept.into_iter().map(|(cid, follow)| Item { cid, follow }).collect();

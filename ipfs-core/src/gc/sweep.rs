@@ -40,6 +40,9 @@ const BATCH: usize = 32 << 10;
 /// waits long for it.
 const DELETED: usize = 256;
 
+/// The same, where other nodes have to be told of each batch, and the store flushed after it.
+const TOLD: usize = 8192;
+
 /// A block that is here: its multihash, and its size in bytes.
 type Listed = (Multihash, u64);
 
@@ -77,10 +80,12 @@ impl Sweep {
         let mut batches = self.batches();
         while let Some(looked) = batches.try_next().await? {
             self.count_marked(&looked);
-            for some in looked.garbage.chunks(DELETED) {
+            let most = if self.collection.is_shared() { TOLD } else { DELETED };
+            for some in looked.garbage.chunks(most) {
                 self.delete_some(some.to_vec()).await?;
             }
         }
+        self.collection.end().await?;
         Ok(self.done)
     }
 
@@ -89,9 +94,10 @@ impl Sweep {
         let mut batches = self.batches();
         while let Some(looked) = batches.try_next().await? {
             self.count_marked(&looked);
-            let (garbage, are_free, _) = self.choose(looked.garbage).await?;
+            let (garbage, are_free, _) = self.choose(looked.garbage, true).await?;
             self.count_deleted(&garbage, &are_free);
         }
+        self.collection.end().await?;
         Ok(self.done)
     }
 
@@ -114,11 +120,12 @@ impl Sweep {
     }
 
     async fn delete_some(&mut self, garbage: Vec<Listed>) -> Result<()> {
-        let (garbage, are_free, deletion) = self.choose(garbage).await?;
+        let (garbage, are_free, deletion) = self.choose(garbage, false).await?;
         let free = garbage.iter().zip(&are_free).filter(|(_, is_free)| **is_free);
         let cids: Vec<Cid> = free.map(|((hash, _), _)| Cid::new_v1(codes::RAW, *hash)).collect();
-        if !cids.is_empty() {
-            self.node.guarded().delete_to_the_end(cids, deletion).await?;
+        match cids.is_empty() {
+            true => deletion.end().await?,
+            false => self.node.guarded().delete_to_the_end(cids, deletion).await?,
         }
         self.count_deleted(&garbage, &are_free);
         Ok(())
@@ -128,6 +135,7 @@ impl Sweep {
     async fn choose(
         &mut self,
         mut garbage: Vec<Listed>,
+        is_dry: bool,
     ) -> Result<(Vec<Listed>, Vec<bool>, Deletion)> {
         loop {
             if self.is_stale {
@@ -135,7 +143,8 @@ impl Sweep {
                 self.keep(looked.marked);
                 garbage = looked.garbage;
             }
-            match self.collection.delete(garbage.iter().map(|(hash, _)| hash)) {
+            let hashes: Vec<Multihash> = garbage.iter().map(|(hash, _)| *hash).collect();
+            match self.collection.delete(&hashes, is_dry).await? {
                 Ok((are_free, deletion)) => return Ok((garbage, are_free, deletion)),
                 Err(new_roots) => self.marks.passing_missing().run(new_roots).await?,
             }

@@ -12,7 +12,7 @@ use ipfs_traits::{
     work::{Meter, Work},
 };
 
-use super::{Pin, PinMode, Pins, record};
+use super::{Pin, PinMode, Pins, TemporaryPin, record};
 use crate::{
     Fetch, Follow, IntoPeer, NodeEvent, Path,
     reach::{Item, Leaves, Reach, Site},
@@ -153,7 +153,7 @@ impl AddPin {
         let hold = node.hold();
         match self.mode {
             PinMode::Direct => {
-                hold.keep([cid.hash()].into_iter()).await;
+                hold.keep([cid.hash()].into_iter()).await?;
                 self.bring_block(&cid).await?;
             }
             PinMode::Recursive(follow) => self.bring(Item { cid, follow }, &meter).await?,
@@ -162,7 +162,7 @@ impl AddPin {
         // Committed to the end even if nobody waits for it any more: until then the blocks are kept.
         let (done, result) = oneshot::channel();
         let commit = async move {
-            let made = self.commit(cid).await;
+            let made = self.commit(cid, &kept).await;
             made.iter().for_each(|pin| self.tell(pin));
             drop((kept, hold));
             let _ = done.send(made);
@@ -248,7 +248,7 @@ impl AddPin {
     }
 
     /// Puts the pin into the place of the one that was there, and of the one that is replaced.
-    async fn commit(&self, cid: Cid) -> Result<Pin> {
+    async fn commit(&self, cid: Cid, kept: &TemporaryPin) -> Result<Pin> {
         let (datastore, key) = (&self.pins.keeper().datastore, record::key(&cid));
         let created = whole_seconds(self.pins.node.runtime().wall());
         loop {
@@ -272,7 +272,8 @@ impl AddPin {
                     }
                 }
             }
-            if datastore.commit(batch.put(key.clone(), record::encode(&pin)?)).await? {
+            let batch = batch.put(key.clone(), record::encode(&pin)?);
+            if datastore.commit(kept.guard(batch).await?).await? {
                 return Ok(pin);
             }
         }

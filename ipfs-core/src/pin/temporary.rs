@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ipfs_traits::Cid;
+use ipfs_traits::{Batch, Cid, Result};
 
 use crate::hold::KeptRoot;
 
@@ -12,16 +12,21 @@ use crate::hold::KeptRoot;
 #[must_use = "it keeps only as long as it lives"]
 pub struct TemporaryPin {
     cid: Cid,
-    _root: Arc<KeptRoot>,
+    root: Arc<KeptRoot>,
 }
 
 impl TemporaryPin {
     pub(super) fn new(cid: Cid, root: KeptRoot) -> Self {
-        Self { cid, _root: Arc::new(root) }
+        Self { cid, root: Arc::new(root) }
     }
 
     /// What it keeps.
     pub const fn cid(&self) -> &Cid {
         &self.cid
+    }
+
+    /// The batch, which is then written only if all was kept until then.
+    pub(super) async fn guard(&self, batch: Batch) -> Result<Batch> {
+        self.root.guard(batch).await
     }
 }

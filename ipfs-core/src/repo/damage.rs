@@ -61,7 +61,7 @@ mod tests {
         let node = Node::builder().store(Arc::new(store)).offline().spawn().await.unwrap();
         let hold = node.hold();
         for block in [&good, &bad] {
-            hold.keep([block.hash()].into_iter()).await;
+            hold.keep([block.hash()].into_iter()).await.unwrap();
             node.damage().delete(&node, *block.cid()).await.unwrap();
         }
         assert_eq!(node.blocks().get(good.cid()).await.unwrap(), good);

@@ -29,6 +29,7 @@ mod import;
 mod keys;
 mod kubo;
 mod large;
+mod lease;
 mod network;
 mod node;
 #[path = "../../traits/tests/support/numbers.rs"]
