@@ -170,8 +170,8 @@ impl Pins {
 
     /// Keeps a block with all below it that is here, or comes, as long as the handle lives: for what
     /// is not whole, or not decided yet. It costs nothing for each block, and ends with the process.
-    /// Other nodes that write to the store know of it before whatever the node is asked for next is
-    /// done.
+    /// Other nodes that write to the store know of it before the next pin is made, or the next block
+    /// kept by a hold.
     pub fn temporary(&self, cid: &Cid) -> TemporaryPin {
         self.temporary_with(cid, Follow::All)
     }

@@ -150,6 +150,8 @@ impl AddPin {
         let cid = found.cid;
         // From here on all below it that is here, or comes, stays until the pin is there.
         let kept = self.pins.temporary_with(&cid, self.follows());
+        // Other nodes know of it before anything is looked for.
+        kept.guard(Batch::new()).await?;
         let hold = node.hold();
         match self.mode {
             PinMode::Direct => {
