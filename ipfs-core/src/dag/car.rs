@@ -123,7 +123,7 @@ impl Dag {
         import.and_then(move |done| async move {
             let car::Imported { roots, blocks, bytes, .. } = done;
             // Those that were here before are kept as well.
-            hold.keep(roots.iter().map(Cid::hash)).await;
+            hold.keep(roots.iter().map(Cid::hash)).await?;
             if options.require_roots {
                 all_here(node.guarded(), &roots).await?;
             }
