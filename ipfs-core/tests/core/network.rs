@@ -288,7 +288,14 @@ async fn nodes_of_one_network_find_each_other() {
     let node = || Node::builder().libp2p(options.clone()).spawn();
     let (a, b) = (node().await.unwrap(), node().await.unwrap());
     let mut events = a.network().events();
-    while events.next().await.unwrap() != Event::Connected(b.peer_id()) {}
+    loop {
+        match events.next().await.unwrap() {
+            Event::Connected(peer) if peer == b.peer_id() => break,
+            // They have met before the first event was asked for.
+            Event::Snapshot(now) if now.peers.iter().any(|peer| peer.peer == b.peer_id()) => break,
+            _ => {}
+        }
+    }
     let mut found = a.routing().find_peer(b.peer_id()).await;
     while found.is_err() {
         // The other one was found first, and has connected.

@@ -88,6 +88,8 @@ async fn a_build_that_fails_leaves_nothing_behind() {
 async fn dropping_the_last_handle_ends_the_node() {
     let (a, b) = (listening(TCP).await.unwrap(), listening(TCP).await.unwrap());
     let (mut events, name) = (b.network().events(), a.peer_id());
+    // The first event tells who is connected by then, and the connection shall come after it.
+    assert!(matches!(events.next().await, Some(Event::Snapshot(_))));
     a.connect(b.addresses()).await.unwrap();
     while events.next().await.unwrap() != Event::Connected(name) {}
     let (also, source) = (a.clone(), a.source(block("x").cid()));

@@ -18,8 +18,8 @@ use crate::{Error, Result};
 
 /// Work under way: an import, or an export.
 ///
-/// It is a future that gives the result, and a stream that tells of the progress until it gives the
-/// same result as its last item. Nothing happens unless it is polled; dropping it cancels the work,
+/// It is a future that gives the result, and a stream that tells of the progress, also of the last,
+/// until it gives the same result as its last item. Nothing happens unless it is polled; dropping it cancels the work,
 /// and what was done by then stays done.
 ///
 /// ```
@@ -44,6 +44,8 @@ use crate::{Error, Result};
 #[must_use = "work does nothing unless it is polled"]
 pub struct Work<T> {
     future: Option<BoxFuture<'static, Result<T>>>,
+    /// What it gave, while the last progress is told.
+    done: Option<Result<T>>,
     meter: Meter,
     told: Progress,
 }
@@ -114,7 +116,7 @@ impl Meter {
 impl<T: 'static> Work<T> {
     /// Work that counts on `meter`.
     pub fn new(meter: Meter, work: impl Future<Output = Result<T>> + Send + 'static) -> Self {
-        Self { future: Some(work.boxed()), meter, told: Progress::default() }
+        Self { future: Some(work.boxed()), done: None, meter, told: Progress::default() }
     }
 
     /// Work that begins when `start` has given it, with its progress.
@@ -153,6 +155,9 @@ impl<T: 'static> Work<T> {
 impl<T> Work<T> {
     /// Polls the work; `None` when it has ended before.
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Option<Poll<Result<T>>> {
+        if let Some(done) = self.done.take() {
+            return Some(Poll::Ready(done));
+        }
         let result = self.future.as_mut()?.as_mut().poll(cx);
         if result.is_ready() {
             self.future = None;
@@ -160,6 +165,9 @@ impl<T> Work<T> {
         Some(result)
     }
 }
+
+/// What it gives is never pinned.
+impl<T> Unpin for Work<T> {}
 
 /// What polling ended work gives.
 const ENDED: Error = Error::Closed("the work");
@@ -178,7 +186,14 @@ impl<T> Stream for Work<T> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.poll_work(cx) {
             None => Poll::Ready(None),
-            Some(Poll::Ready(result)) => Poll::Ready(Some(result.map(Event::Done))),
+            Some(Poll::Ready(result)) => {
+                let now = self.meter.read();
+                if std::mem::replace(&mut self.told, now) == now || result.is_err() {
+                    return Poll::Ready(Some(result.map(Event::Done)));
+                }
+                self.done = Some(result);
+                Poll::Ready(Some(Ok(Event::Progress(now))))
+            }
             Some(Poll::Pending) => {
                 let now = self.meter.read();
                 if std::mem::replace(&mut self.told, now) == now {
