@@ -2,6 +2,7 @@
 
 mod fire;
 mod meanwhile;
+mod policy;
 
 use std::{collections::BTreeMap, sync::Arc};
 
