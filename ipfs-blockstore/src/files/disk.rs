@@ -4,7 +4,10 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -181,7 +184,7 @@ impl Files for Disk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn OpenFile>> {
         let mut options = self.options();
         options.read(true).write(how != Open::Reading).create_new(how == Open::New);
-        Ok(Arc::new(DiskFile(patiently(|| options.open(path))?)))
+        Ok(Arc::new(DiskFile::from(patiently(|| options.open(path))?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -212,33 +215,52 @@ impl Files for Disk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        let file = DiskFile(file);
+        let file = DiskFile::from(file);
         Ok(file.try_lock()?.then(|| Lock::new(file)))
     }
 }
 
 #[derive(Debug)]
-struct DiskFile(File);
+struct DiskFile {
+    file: File,
+    is_locked: AtomicBool,
+}
+
+impl From<File> for DiskFile {
+    fn from(file: File) -> Self {
+        Self { file, is_locked: AtomicBool::new(false) }
+    }
+}
+
+/// Unlocks it: closing alone does not as long as a process that was forked has not yet closed what it
+/// inherited.
+impl Drop for DiskFile {
+    fn drop(&mut self) {
+        if *self.is_locked.get_mut() {
+            let _ = self.file.unlock();
+        }
+    }
+}
 
 impl DiskFile {
     #[cfg(unix)]
     fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.0, buf, offset)
+        std::os::unix::fs::FileExt::read_at(&self.file, buf, offset)
     }
 
     #[cfg(windows)]
     fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_read(&self.0, buf, offset)
+        std::os::windows::fs::FileExt::seek_read(&self.file, buf, offset)
     }
 
     #[cfg(unix)]
     fn write_once(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::write_at(&self.0, bytes, offset)
+        std::os::unix::fs::FileExt::write_at(&self.file, bytes, offset)
     }
 
     #[cfg(windows)]
     fn write_once(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_write(&self.0, bytes, offset)
+        std::os::windows::fs::FileExt::seek_write(&self.file, bytes, offset)
     }
 }
 
@@ -272,20 +294,23 @@ impl OpenFile for DiskFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match self.0.try_lock() {
-            Ok(()) => Ok(true),
+        match self.file.try_lock() {
+            Ok(()) => {
+                self.is_locked.store(true, Ordering::Relaxed);
+                Ok(true)
+            }
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -295,6 +320,25 @@ impl OpenFile for DiskFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An archive could not be opened again that was closed: a process that was being started for
+    /// something else still had its file open.
+    #[test]
+    fn a_lock_ends_though_another_process_has_the_file_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let options = OpenOptions::new().create(true).truncate(false).write(true).clone();
+            options.open(folder.path().join("file")).unwrap()
+        };
+        let first = DiskFile::from(open());
+        let inherited = first.file.try_clone().unwrap();
+        assert!(first.try_lock().unwrap());
+        let second = DiskFile::from(open());
+        assert!(!second.try_lock().unwrap());
+        drop(first);
+        assert!(second.try_lock().unwrap());
+        drop(inherited);
+    }
 
     #[test]
     fn too_many_open_files_is_waited_out() {
