@@ -22,7 +22,7 @@ use ipfs_traits::{
 
 pub use self::rules::Follow;
 use self::{
-    marks::{ALONE, Class, Marks},
+    marks::{ALONE, Class, Marks, UNKNOWN},
     scratch::Scratch,
     stack::Stack,
 };
@@ -293,7 +293,7 @@ impl Reach {
             if self.tells || self.looks_for(&item.cid) {
                 new.push(item.cid);
             }
-            if class != ALONE {
+            if !matches!(class, ALONE | UNKNOWN) {
                 state.stack.push(item)?;
                 waits = true;
             }
@@ -310,11 +310,12 @@ impl Reach {
         }
         if let Err(error) = self.site.codecs.of(&item.cid) {
             self.lacks(item.cid, error)?;
-            return Ok(ALONE);
+            return Ok(UNKNOWN);
         }
         let place = self.codes.binary_search(&code).unwrap_or_default();
         let class = Class::try_from(1 + 2 * place + item.follow as usize);
-        class.map_err(|_| Error::limit("codecs of a node", usize::from(Class::MAX) / 2, place))
+        let class = class.ok().filter(|class| *class != UNKNOWN);
+        class.ok_or_else(|| Error::limit("codecs of a node", usize::from(Class::MAX) / 2, place))
     }
 
     /// Whether a block is only looked for.

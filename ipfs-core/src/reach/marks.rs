@@ -34,6 +34,9 @@ pub(crate) type Class = u8;
 /// For itself, and not for what it links to.
 pub(crate) const ALONE: Class = 0;
 
+/// By a codec that nobody knows.
+pub(crate) const UNKNOWN: Class = Class::MAX;
+
 /// Blocks that are kept in memory where there is a place for the others: some 16 MB of them.
 const IN_MEMORY: usize = 11 << 16;
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use ipfs_core::{
     Batch, Block, Blockstore, Bytes, Cid, Datastore, Error, Follow, Ipld, Multihash, Node,
-    NodeEvent, PinMode, PinnedBy, Pins, Result, VirtualRuntime, async_trait,
+    NodeEvent, PinMode, PinnedBy, Pins, Result, VirtualRuntime, async_trait, codes,
     memory::{MemoryDatastore, MemoryStore},
 };
 use ipld_git::{Mode, ObjectFormat, TreeBuilder, blob, cid_of};
@@ -100,6 +100,20 @@ async fn an_update_pins_the_new_one_before_it_drops_the_old() {
     assert_eq!((pin.cid, pin.name.as_deref()), (new, Some("mine")));
     assert_eq!(node.pins().get(&old).await.unwrap(), None);
     assert!(matches!(node.pins().update(&old, new).await, Err(Error::NotPinned(_))));
+}
+
+/// A block was taken for found that had been come to by an unknown codec before.
+#[tokio::test]
+async fn a_block_by_two_codecs_lacks_for_both() {
+    let node = node().await;
+    let raw = Block::of(codes::RAW, codes::SHA2_256, "gone", node.hashes()).unwrap();
+    let unknown = Cid::new_v1(0x30_0001, *raw.hash());
+    for links in [[unknown, *raw.cid()], [*raw.cid(), unknown]] {
+        let root = list(&node, &links).await;
+        let error = node.pins().add(root).await.unwrap_err();
+        let Error::Incomplete { missing, count: 2, .. } = &error else { panic!("{error:?}") };
+        assert!(missing.iter().any(|missing| missing.cid == *raw.cid()));
+    }
 }
 
 /// A tree with a submodule, whose commit is in another repository.
