@@ -50,6 +50,27 @@ pub struct Work<T> {
     told: Progress,
 }
 
+/// Lets other threads have the processor that wait for it.
+///
+/// For long work without haste, once in some ten microseconds: a system that is asked to run
+/// something else may let this one have its share first, which is some milliseconds.
+pub fn give_way() {
+    std::thread::yield_now();
+}
+
+/// Items after which [`giving_way`] does.
+const TURN: usize = 256;
+
+/// The same items for long work without haste, which [gives way](give_way) now and then.
+pub fn giving_way<I: IntoIterator>(items: I) -> impl Iterator<Item = I::Item> {
+    items.into_iter().enumerate().map(|(many, item)| {
+        if many % TURN == 0 {
+            give_way();
+        }
+        item
+    })
+}
+
 /// What [`Work`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<T> {
