@@ -96,6 +96,9 @@ struct Inner {
     options: Options,
     segments: Segments,
     index: Index,
+    /// Held by the one who is the next to have the log: so whoever lets go of it only to take it
+    /// again comes after those who wait.
+    entrance: Mutex<()>,
     log: Mutex<Log>,
     /// Held by whoever waits for the commit that runs: the others queue here, and not on threads.
     turn: futures_util::lock::Mutex<()>,
@@ -121,9 +124,8 @@ struct Counters {
 /// Threads that read the blocks of one call at the same time.
 const READERS: usize = 4;
 
-/// Blocks that are worth a thread, to be read or to be looked up.
+/// Blocks that are worth a thread, for another one is not free.
 const SHARE: usize = 32;
-const LOOK_UPS: usize = 256;
 
 /// Keys of the index in memory: some 7 MB of them. More are written to a file.
 const TABLE: usize = 32 << 10;
@@ -206,22 +208,6 @@ impl PackStore {
         };
         self.0.runtime.blocking(work).await?
     }
-
-    /// Runs `work` on these by several threads where they are many: another one is not free. Gives
-    /// how many each was given, and what it says.
-    async fn in_shares<T: Send + 'static>(
-        &self,
-        cids: &[Cid],
-        least: usize,
-        work: fn(&Inner, &[Cid]) -> Result<Vec<T>, PackError>,
-    ) -> Vec<(usize, Result<Vec<T>>)> {
-        let threads = (cids.len() / least).clamp(1, READERS);
-        let shares = cids.chunks(cids.len().div_ceil(threads).max(1)).map(|share| async move {
-            let asked = share.to_vec();
-            (share.len(), self.blocking(move |inner| work(inner, &asked)).await)
-        });
-        future::join_all(shares).await
-    }
 }
 
 impl Inner {
@@ -253,6 +239,7 @@ impl Inner {
             options,
             segments,
             index,
+            entrance: Mutex::new(()),
             log: Mutex::new(log),
             turn: futures_util::lock::Mutex::new(()),
             commit: Mutex::new(()),
@@ -264,6 +251,7 @@ impl Inner {
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
+        let _entrance = self.entrance.lock().unwrap_or_else(PoisonError::into_inner);
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -316,12 +304,13 @@ fn check_version(files: &dyn Files, root: &Path) -> Result<(), PackError> {
 #[async_trait]
 impl Blockstore for PackStore {
     async fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>>> {
-        let shares = self.in_shares(cids, SHARE, |inner, share| Ok(inner.get_many(share))).await;
-        let answers = shares.into_iter().map(|(len, found)| match found {
-            Ok(found) => found,
-            Err(error) => vec![Err(error); len],
+        let threads = (cids.len() / SHARE).clamp(1, READERS);
+        let shares = cids.chunks(cids.len().div_ceil(threads).max(1)).map(|share| async move {
+            let asked = share.to_vec();
+            let found = self.blocking(move |inner| Ok(inner.get_many(&asked))).await;
+            found.unwrap_or_else(|error| vec![Err(error); share.len()])
         });
-        answers.collect::<Vec<_>>().concat()
+        future::join_all(shares).await.concat()
     }
 
     async fn sizes(&self, cids: &[Cid]) -> Result<Vec<Option<u64>>> {
@@ -337,14 +326,11 @@ impl Blockstore for PackStore {
     }
 
     async fn delete_many(&self, cids: &[Cid]) -> Result<()> {
-        let seen = self.0.log().changes;
-        let shares = self.in_shares(cids, LOOK_UPS, Inner::places).await;
-        let places: Vec<Vec<_>> =
-            shares.into_iter().map(|(_, places)| places).collect::<Result<_>>()?;
-        let (cids, places) = (cids.to_vec(), places.concat());
-        self.blocking(move |inner| inner.delete_many(&cids, places, seen)).await?;
+        let cids = cids.to_vec();
+        let many = cids.len() >= write::AT_ONCE;
+        self.blocking(move |inner| inner.delete_many(&cids)).await?;
         self.compact_when_due();
-        self.settle(write::Backlog::Small).await
+        if many { self.keep_index_up().await } else { self.settle_index().await }
     }
 
     fn list(&self) -> BoxStream<'static, Result<Vec<(Multihash, u64)>>> {

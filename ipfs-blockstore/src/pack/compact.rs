@@ -4,12 +4,19 @@
 //! segment is removed. Each record that has moved says so in its frame, so that a crash at any point
 //! leaves each block found in exactly one place.
 
-use std::{sync::Arc, time::Duration, vec};
+mod living;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, TryFutureExt, lock::OwnedMutexGuard, stream};
-use ipfs_traits::{Bytes, Error, Result, RuntimeExt};
+use ipfs_traits::{Bytes, Error, Result, Runtime, RuntimeExt, work::give_way};
 
+use self::living::{Alive, Living};
 use super::{
     Inner, PackStore,
     error::PackError,
@@ -19,17 +26,20 @@ use super::{
     place::Place,
     scan::{Found, Scan, Stretch},
     segment::Segment,
-    write::Backlog,
+    write::AT_ONCE,
 };
 use crate::files::OpenFile;
 
 /// Bytes of a segment that are gone through in one go.
 const STEP: u32 = 4 << 20;
 
-/// Bytes within which records are read and moved at once, and how many at the most: so long whoever
-/// puts or gets may have to wait.
-const RUN: u64 = 1 << 20;
-const RUN_RECORDS: usize = 1024;
+/// Bytes within which records are read and moved at once: so long whoever puts may have to wait.
+const RUN: u64 = 256 << 10;
+
+/// How long nothing may be deleted before a compaction begins by itself: what goes soon is not to be
+/// moved before. And how many times as long that is waited for.
+const QUIET: Duration = Duration::from_secs(1);
+const PATIENCE: u32 = 60;
 
 /// What a compaction has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,21 +58,37 @@ pub struct Compacted {
 /// A compaction under way. It does not hold the store, so that one which goes on in the background
 /// ends with the store.
 struct Compaction {
-    _one: OwnedMutexGuard<()>,
-    due: vec::IntoIter<Arc<Segment>>,
+    turn: Arc<Turn>,
+    due: VecDeque<Arc<Segment>>,
+    living: Living,
     now: Option<Emptying>,
     done: Compacted,
     /// How long to wait, so that not more is moved than may be.
     pause: Duration,
 }
 
+/// The right to compact: also of the step that still runs when nobody waits for it any more.
+struct Turn {
+    store: Weak<Inner>,
+    _one: OwnedMutexGuard<()>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.upgrade() {
+            store.log().watch(std::iter::empty());
+        }
+    }
+}
+
 /// A segment that is being emptied.
 struct Emptying {
     segment: Arc<Segment>,
+    alive: Alive,
     /// Where to go on.
     at: Option<u32>,
     moved: u64,
-    /// Records that are found, but are damaged: the segment stays for them.
+    /// Records that are alive, but are damaged or not found: the segment stays for them.
     damaged: u64,
 }
 
@@ -103,16 +129,20 @@ impl PackStore {
 
     /// Starts a compaction that nobody waits for, if enough has died for it.
     pub(super) fn compact_when_due(&self) {
-        if !self.0.log().take_died(self.0.options.compact_after) {
-            return;
+        {
+            let mut log = self.0.log();
+            let is_due = self.0.options.compact_after.is_some_and(|enough| log.died >= enough);
+            if !is_due || std::mem::replace(&mut log.compaction_due, true) {
+                return;
+            }
         }
         let (store, runtime) = (Arc::downgrade(&self.0), self.0.runtime.clone());
-        let store = move || store.upgrade().map(Self);
         let compact = async move {
-            let Some(first) = store() else { return Ok(()) };
+            quiet(&store, &*runtime).await;
+            let Some(first) = store.upgrade().map(Self) else { return Ok(()) };
             let mut compaction = Compaction::begin(&first).await?;
             drop(first);
-            while let Some(store) = store() {
+            while let Some(store) = store.upgrade().map(Self) {
                 if matches!(compaction.step(&store).await?, Step::Ended) {
                     break;
                 }
@@ -130,24 +160,38 @@ impl PackStore {
     }
 }
 
+/// Waits until nothing was deleted for a while, but not for ever.
+async fn quiet(store: &Weak<Inner>, runtime: &dyn Runtime) {
+    let died = || store.upgrade().map(|store| store.log().died);
+    for _ in 0..PATIENCE {
+        let before = died();
+        runtime.sleep(QUIET).await;
+        if died() == before {
+            return;
+        }
+    }
+}
+
 impl Compaction {
     async fn begin(store: &PackStore) -> Result<Self> {
-        let _one = store.0.compaction.clone().lock_owned().await;
+        let one = store.0.compaction.clone().lock_owned().await;
+        let turn = Arc::new(Turn { store: Arc::downgrade(&store.0), _one: one });
         let due = store.blocking(Inner::due).await?;
         let done = Compacted { due: due.len() as u64, ..Compacted::default() };
-        Ok(Self { _one, due: due.into_iter(), now: None, done, pause: Duration::ZERO })
+        let (living, pause) = (Living::default(), Duration::ZERO);
+        Ok(Self { turn, due: due.into(), living, now: None, done, pause })
     }
 
     async fn step(&mut self, store: &PackStore) -> Result<Step> {
-        let now = self.now.take().or_else(|| self.due.next().map(Emptying::new));
-        let Some(mut emptying) = now else { return Ok(Step::Ended) };
-        let before = emptying.moved;
+        let Some(mut emptying) = self.next(store).await? else { return Ok(Step::Ended) };
+        let (before, turn) = (emptying.moved, self.turn.clone());
         let step = move |inner: &Inner| {
+            let _turn = turn;
             let more = inner.empty_some(&mut emptying)?;
             Ok((more, emptying))
         };
         let (more, emptying) = store.blocking(step).await?;
-        store.settle(Backlog::Small).await?;
+        store.keep_index_up().await?;
         let moved = emptying.moved - before;
         self.done.moved += moved;
         let rate = store.0.options.compact_rate;
@@ -159,6 +203,26 @@ impl Compaction {
         }
         self.remove(store, &emptying).await?;
         Ok(Step::Emptied)
+    }
+
+    /// What is being emptied, or is the next.
+    async fn next(&mut self, store: &PackStore) -> Result<Option<Emptying>> {
+        if let Some(now) = self.now.take() {
+            return Ok(Some(now));
+        }
+        let Some(segment) = self.due.pop_front() else { return Ok(None) };
+        if !self.living.knows(&segment) {
+            let next: Vec<u32> =
+                std::iter::once(&segment).chain(&self.due).map(|s| s.number).collect();
+            let turn = self.turn.clone();
+            let look = move |inner: &Inner| {
+                let _turn = turn;
+                inner.living(&next)
+            };
+            self.living = store.blocking(look).await?;
+        }
+        let alive = self.living.take(&segment);
+        Ok(Some(Emptying { segment, alive, at: None, moved: 0, damaged: 0 }))
     }
 
     /// Removes a segment from which all has moved.
@@ -184,7 +248,7 @@ fn runs(mut records: &[Found]) -> Vec<&[Found]> {
     let mut runs = Vec::new();
     while let Some(first) = records.first() {
         let extent = |place: &Place| u64::from(place.offset - first.place.offset) + place.section();
-        let close = records.iter().take(RUN_RECORDS);
+        let close = records.iter().take(AT_ONCE);
         let close = close.take_while(|found| extent(&found.place) <= RUN).count();
         // The first may be larger by itself.
         let (run, rest) = records.split_at(close.max(1));
@@ -194,18 +258,13 @@ fn runs(mut records: &[Found]) -> Vec<&[Found]> {
     runs
 }
 
-impl Emptying {
-    const fn new(segment: Arc<Segment>) -> Self {
-        Self { segment, at: None, moved: 0, damaged: 0 }
-    }
-}
-
 impl Inner {
     /// The segments in which so much is dead that they are worth moving, the most dead first. The
     /// newest is closed if it is one of them.
     fn due(&self) -> Result<Vec<Arc<Segment>>, PackError> {
         let mut log = self.log();
         log.check()?;
+        (log.died, log.compaction_due) = (0, false);
         let dead = |content: &Content| 1.0 - content.alive as f64 / content.all.max(1) as f64;
         let mut due: Vec<(u64, u32)> = log
             .contents()
@@ -232,9 +291,13 @@ impl Inner {
         };
         let (begin, mut scan) = (scan.at(), scan.without_check());
         while scan.at() - begin < STEP {
-            let Some(stretch) = scan.next()? else { return Ok(false) };
+            let Some(mut stretch) = scan.next()? else {
+                emptying.damaged += self.lost(segment.number, emptying.alive.end());
+                return Ok(false);
+            };
             self.carry_kills(&segment, &stretch)?;
-            for run in runs(&self.alive(stretch.records)?) {
+            stretch.records.retain(|found| emptying.alive.has(found.place.offset));
+            for run in runs(&stretch.records) {
                 self.move_run(run, &*file, emptying)?;
             }
             emptying.at = Some(scan.at());
@@ -242,12 +305,11 @@ impl Inner {
         Ok(true)
     }
 
-    /// Those of some records that are found.
-    fn alive(&self, mut records: Vec<Found>) -> Result<Vec<Found>, PackError> {
-        let keys: Vec<_> = records.iter().map(|found| found.key).collect();
-        let mut places = self.index.get_many(&keys)?.into_iter();
-        records.retain(|found| places.next().flatten() == Some(found.place));
-        Ok(records)
+    /// How many of the records that were not come across are alive.
+    fn lost(&self, segment: u32, passed: Vec<u32>) -> u64 {
+        let log = self.log();
+        let at = passed.into_iter().map(|offset| Position { segment, offset });
+        at.filter(|at| !log.has_died(*at)).count() as u64
     }
 
     /// Moves records that lie close together, those that are still alive.
@@ -264,34 +326,30 @@ impl Inner {
         let read = file.read_at(&mut bytes, begin.into());
         let read = read.map_err(PackError::io("read", &emptying.segment.path))?;
         bytes.truncate(read);
-        let (bytes, seen) = (Bytes::from(bytes), self.log().changes);
+        let bytes = Bytes::from(bytes);
+        give_way();
         let mut ready = Vec::with_capacity(run.len());
-        for found in self.alive(run.to_vec())? {
-            let from = (found.place.offset - begin) as usize;
-            let section = from..from + found.place.section() as usize;
-            if section.end > bytes.len()
-                || crc32fast::hash(&bytes[section.clone()]) != found.place.crc
-            {
+        for Found { key, place, .. } in run {
+            let from = (place.offset - begin) as usize;
+            let section = from..from + place.section() as usize;
+            if section.end > bytes.len() || crc32fast::hash(&bytes[section.clone()]) != place.crc {
                 emptying.damaged += 1;
                 continue;
             }
-            let (head, section) = (usize::from(found.place.head), bytes.slice(section));
-            ready.push((found, Prepared::section(found.key, head, section, &found.place)));
+            let section = bytes.slice(section);
+            ready.push((place, Prepared::section(*key, place.head.into(), section, place)));
         }
         let mut log = self.log();
         log.check()?;
-        if log.changes != seen {
-            // Some may have been deleted meanwhile.
-            let alive = self.alive(ready.iter().map(|(found, _)| *found).collect())?;
-            let mut alive = alive.iter().peekable();
-            ready.retain(|(found, _)| alive.next_if_eq(&found).is_some());
-        }
+        let has_died =
+            |at: &Place| log.has_died(Position { segment: at.segment, offset: at.offset });
+        ready.retain(|(place, _)| !has_died(place));
         let (from, records): (Vec<_>, Vec<_>) = ready.into_iter().unzip();
         let (places, written) = log.append(&self.segments, self.options.segment_size(), &records);
         log.changes += places.len() as u64;
-        for ((_, place), found) in std::iter::zip(&places, &from) {
+        for ((_, place), from) in std::iter::zip(&places, from) {
             log.count(place);
-            log.discount(&found.place);
+            log.count_moved(from);
         }
         emptying.moved += places.iter().map(|(_, place)| place.section()).sum::<u64>();
         self.index.apply(places.into_iter().map(|(key, place)| (key, Some(place))));
@@ -305,10 +363,13 @@ impl Inner {
             |at: &Position| at.segment != segment.number && self.segments.get(at.segment).is_some();
         let kills: Vec<Position> =
             stretch.kills.iter().copied().chain(moved).filter(is_there).collect();
-        let mut log = self.log();
-        for kill in kills {
-            log.kill(kill)?;
-            log.changes += 1;
+        for some in kills.chunks(AT_ONCE) {
+            give_way();
+            let mut log = self.log();
+            for kill in some {
+                log.kill(*kill)?;
+                log.changes += 1;
+            }
         }
         Ok(())
     }

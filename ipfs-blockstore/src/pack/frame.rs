@@ -30,7 +30,7 @@ pub(super) const MAX: usize = 1 << 20;
 pub(super) const MAX_RECORDS: usize = 4096;
 
 /// Kills after which one is.
-pub(super) const MAX_KILLS: usize = 16_384;
+pub(super) const MAX_KILLS: usize = 4096;
 
 /// A record of a segment, by where it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,9 @@
 //! Appending to the newest segment.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use ipfs_traits::{Block, Error, Multihash, car};
 
@@ -39,13 +42,19 @@ pub(super) struct Log {
     contents: BTreeMap<u32, Content>,
     /// Bytes of all segments.
     pub(super) on_disk: u64,
-    /// Bytes of blocks that died since a compaction was started.
-    died: u64,
+    /// Bytes of blocks that died since a compaction began.
+    pub(super) died: u64,
+    /// Whether one was started that has not begun yet.
+    pub(super) compaction_due: bool,
+    /// Where in the segments that are being emptied records have died since that began.
+    watched: HashMap<u32, HashSet<u32>>,
     /// Bytes that were appended since a commit began.
     pub(super) unsynced_bytes: u64,
     /// Counts what was put and deleted, and how much of it is durable.
     pub(super) changes: u64,
     pub(super) durable: u64,
+    /// Counts the records that are no longer found: they were deleted, or have moved.
+    pub(super) displaced: u64,
     /// Whether a commit in the background, or the writing of the index, was started.
     pub(super) commit_due: bool,
     pub(super) maintenance_due: bool,
@@ -128,9 +137,12 @@ impl Log {
             contents,
             on_disk,
             died: 0,
+            compaction_due: false,
+            watched: HashMap::new(),
             unsynced_bytes: 0,
             changes: 0,
             durable: 0,
+            displaced: 0,
             commit_due: false,
             maintenance_due: false,
             failed: None,
@@ -149,6 +161,11 @@ impl Log {
 
     pub(super) fn contents(&self) -> impl Iterator<Item = &Content> {
         self.contents.values()
+    }
+
+    /// How many blocks are found in a segment.
+    pub(super) fn blocks_in(&self, segment: u32) -> u64 {
+        self.contents.get(&segment).map_or(0, |content| content.blocks)
     }
 
     pub(super) fn forget(&mut self, segment: u32, bytes: u64) {
@@ -233,7 +250,9 @@ impl Log {
     }
 
     fn write_bytes(&mut self, records: &[Prepared]) -> Result<(), PackError> {
-        let (mut at, mut gathered) = (u64::from(self.end), Vec::new());
+        let all = records.iter().map(Prepared::len).sum::<usize>();
+        let mut at = u64::from(self.end);
+        let mut gathered = Vec::with_capacity(all.min(GATHER + SMALL));
         let mut write = || {
             for record in records {
                 gathered.extend_from_slice(&record.head);
@@ -318,24 +337,30 @@ impl Log {
         add(&mut self.contents, place);
     }
 
-    /// Counts a record that is no longer found.
-    pub(super) fn discount(&mut self, place: &Place) {
+    /// Counts a record that has moved away.
+    pub(super) fn count_moved(&mut self, place: &Place) {
+        self.displaced += 1;
         take(&mut self.contents, place);
     }
 
     /// Counts a record that was deleted.
     pub(super) fn count_dead(&mut self, place: &Place) {
+        self.displaced += 1;
         self.died += place.section();
-        self.discount(place);
+        take(&mut self.contents, place);
+        if let Some(died) = self.watched.get_mut(&place.segment) {
+            died.insert(place.offset);
+        }
     }
 
-    /// Whether so many bytes have died, which are then no longer counted.
-    pub(super) fn take_died(&mut self, enough: Option<u64>) -> bool {
-        let due = enough.is_some_and(|enough| self.died >= enough);
-        if due {
-            self.died = 0;
-        }
-        due
+    /// Notes from now on what dies in these segments, and in no others.
+    pub(super) fn watch(&mut self, segments: impl Iterator<Item = u32>) {
+        self.watched = segments.map(|segment| (segment, HashSet::new())).collect();
+    }
+
+    /// Whether a record has died since its segment is watched.
+    pub(super) fn has_died(&self, at: Position) -> bool {
+        self.watched.get(&at.segment).is_some_and(|died| died.contains(&at.offset))
     }
 
     /// What a commit has to sync for all that was changed so far to be durable.

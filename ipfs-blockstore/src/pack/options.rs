@@ -19,8 +19,8 @@ pub struct Options {
     pub verify_reads: bool,
     /// The share of dead bytes from which a segment is compacted: 0.3 by default.
     pub dead_share: f64,
-    /// Bytes of deleted blocks after which a compaction is started by itself: 64 MiB by default;
-    /// `None` leaves it to [`compact`](ipfs_traits::Blockstore::compact).
+    /// Bytes of deleted blocks after which a compaction is started by itself, when nothing more was
+    /// deleted for a second, or after a minute: 64 MiB by default; `None` leaves it to [`compact`](ipfs_traits::Blockstore::compact).
     pub compact_after: Option<u64>,
     /// Bytes a second that a compaction moves; no limit by default.
     pub compact_rate: Option<u64>,

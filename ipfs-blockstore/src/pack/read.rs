@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
-use ipfs_traits::{Block, Bytes, Cid, Error, Multihash, Result};
+use ipfs_traits::{Block, Bytes, Cid, Error, Multihash, Result, work::giving_way};
 
 use super::{
     Inner, PackStore,
@@ -102,11 +102,10 @@ fn page(
         Listing::Begin(snapshot) => snapshot.keys()?,
         Listing::Going(keys) => keys,
     };
-    let mut page = Vec::with_capacity(PAGE);
-    while page.len() < PAGE
-        && let Some((key, place)) = keys.next()?
-    {
-        page.push((key, place.len.into()));
-    }
+    let next = std::iter::from_fn(|| keys.next().transpose());
+    let item = |next: Result<(Multihash, Place), PackError>| {
+        next.map(|(key, place)| (key, place.len.into()))
+    };
+    let page = giving_way(next).take(PAGE).map(item).collect::<Result<_, _>>()?;
     Ok((page, keys))
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use ipfs_traits::{Block, Bytes, HashTable, Multihash, car};
+use ipfs_traits::{Block, Bytes, HashTable, Multihash, car, work::give_way};
 
 use super::{
     error::PackError,
@@ -306,6 +306,7 @@ impl Window {
         if let Some(from) = inside.filter(|from| from + len <= self.bytes.len()) {
             return Ok(&self.bytes[from..from + len]);
         }
+        give_way();
         self.bytes.resize(len.max(WINDOW), 0);
         let read = self.file.read_at(&mut self.bytes, at.into());
         let read = read.map_err(PackError::io("read", &self.path))?;

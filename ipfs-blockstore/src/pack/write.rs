@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
 };
 
-use ipfs_traits::{Block, Cid, Error, Multihash, Result};
+use ipfs_traits::{Block, Cid, Error, Multihash, Result, work::give_way};
 
 use super::{
     Inner, PackStore,
@@ -26,6 +26,9 @@ pub(super) enum Backlog {
 
 /// From so much on, a commit runs in the background while more is put.
 const GROWING: u64 = 64 << 20;
+
+/// Blocks that are deleted or moved while others wait.
+pub(super) const AT_ONCE: usize = 128;
 
 /// From so much on, putting waits: what a crash can lose stays bounded.
 const FULL: u64 = 512 << 20;
@@ -89,24 +92,30 @@ impl Inner {
         self.index.get_many(&cids.iter().map(|cid| *cid.hash()).collect::<Vec<_>>())
     }
 
-    /// Deletes blocks that lay at these places when so many changes had been made.
-    pub(super) fn delete_many(
-        &self,
-        cids: &[Cid],
-        mut places: Vec<Option<Place>>,
-        seen: u64,
-    ) -> Result<(), PackError> {
+    /// Deletes blocks, some at a time, so that nobody waits for long.
+    pub(super) fn delete_many(&self, cids: &[Cid]) -> Result<(), PackError> {
+        let mut keys: Vec<Multihash> = cids.iter().map(|cid| *cid.hash()).collect();
+        // In the order of the index, where neighbours cost less.
+        keys.sort_unstable();
+        keys.dedup();
+        keys.chunks(AT_ONCE).try_for_each(|some| {
+            give_way();
+            self.delete_some(some)
+        })
+    }
+
+    fn delete_some(&self, keys: &[Multihash]) -> Result<(), PackError> {
+        let seen = self.log().displaced;
+        let mut places = self.index.get_many(keys)?;
         let mut log = self.log();
         log.check()?;
-        if log.changes != seen {
-            // Others have put or deleted meanwhile, or moved them.
-            places = self.places(cids)?;
+        if log.displaced != seen {
+            // Others have deleted meanwhile, or moved them.
+            places = self.index.get_many(keys)?;
         }
-        let keys = cids.iter().map(|cid| *cid.hash());
-        let found = std::iter::zip(keys, places).filter_map(|(key, place)| Some((key, place?)));
+        let found = std::iter::zip(keys, places).filter_map(|(key, place)| Some((*key, place?)));
         let mut dead: Vec<(Multihash, Place)> = found.collect();
         dead.sort_unstable_by_key(|(_, place)| (place.segment, place.offset));
-        dead.dedup();
         let mut killed = Vec::with_capacity(dead.len());
         let kill = || {
             for (key, place) in dead {
@@ -184,22 +193,36 @@ impl PackStore {
         Ok(inner.log().check()?)
     }
 
-    /// Does what a change has made due.
+    /// Does what a put has made due.
     pub(super) async fn settle(&self, backlog: Backlog) -> Result<()> {
-        let inner = self.0.clone();
         if matches!(backlog, Backlog::Growing) {
             self.background(|store| async move { store.commit().await });
         }
-        let (len, table) = (inner.index.table_len(), inner.options.index_table);
-        if len >= 2 * table {
-            // The index is behind: whoever puts more waits for it.
-            self.blocking(|inner| inner.maintain(false)).await?;
-        } else if len >= table && !std::mem::replace(&mut inner.log().maintenance_due, true) {
-            self.background(
-                |store| async move { store.blocking(|inner| inner.maintain(false)).await },
-            );
-        }
+        self.settle_index().await?;
         if matches!(backlog, Backlog::Full) { self.commit().await } else { Ok(()) }
+    }
+
+    /// Has the index written if so much is new in it.
+    pub(super) async fn settle_index(&self) -> Result<()> {
+        let (inner, table) = (&self.0, self.0.options.index_table);
+        let len = inner.index.table_len();
+        if len >= 2 * table {
+            // The index is behind: whoever changes more waits for it.
+            return self.keep_index_up().await;
+        }
+        if len >= table && !std::mem::replace(&mut inner.log().maintenance_due, true) {
+            self.background(|store| async move { store.keep_index_up().await });
+        }
+        Ok(())
+    }
+
+    /// Writes the index if so much is new in it, and waits for that: who deletes or moves much does,
+    /// so that who puts never has to, and has a processor to itself.
+    pub(super) async fn keep_index_up(&self) -> Result<()> {
+        match self.0.index.table_len() >= self.0.options.index_table {
+            true => self.blocking(|inner| inner.maintain(false)).await,
+            false => Ok(()),
+        }
     }
 
     /// Starts what nobody waits for, unless the store is dropped before it begins. What fails there

@@ -1,10 +1,12 @@
 //! Several sources of keys as one, in order, the newest word of each key alone.
 
+use std::cmp::Ordering;
+
 use ipfs_traits::Multihash;
 
 use super::{
     super::{error::PackError, place::Place},
-    run::{Entries, Entry},
+    run::{Entries, Entry, Rank, rank},
     table::Sorted,
 };
 
@@ -27,28 +29,55 @@ impl Source {
 /// The keys of all sources, those deleted too.
 #[derive(Debug)]
 pub(super) struct Merged {
-    /// The newest first, each with its next key.
-    sources: Vec<(Source, Option<Entry>)>,
+    /// Those that have not ended, the newest first.
+    sources: Vec<Head>,
+}
+
+/// A source, and its next key.
+#[derive(Debug)]
+struct Head {
+    source: Source,
+    next: Entry,
+    rank: Rank,
+}
+
+impl Head {
+    /// `None` for a source without keys.
+    fn new(mut source: Source) -> Result<Option<Self>, PackError> {
+        let next = source.next()?;
+        Ok(next.map(|next| Self { source, rank: rank(&next.0), next }))
+    }
+
+    /// Goes on to the next key; `false` when there is none.
+    fn advance(&mut self) -> Result<bool, PackError> {
+        let Some(next) = self.source.next()? else { return Ok(false) };
+        (self.rank, self.next) = (rank(&next.0), next);
+        Ok(true)
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        self.rank.cmp(&other.rank).then_with(|| self.next.0.cmp(&other.next.0))
+    }
 }
 
 impl Merged {
     pub(super) fn new(sources: Vec<Source>) -> Result<Self, PackError> {
-        let begin = |mut source: Source| {
-            let first = source.next()?;
-            Ok((source, first))
-        };
-        Ok(Self { sources: sources.into_iter().map(begin).collect::<Result<_, PackError>>()? })
+        let heads = sources.into_iter().filter_map(|source| Head::new(source).transpose());
+        Ok(Self { sources: heads.collect::<Result<_, PackError>>()? })
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Entry>, PackError> {
-        let heads = self.sources.iter().filter_map(|(_, head)| head.as_ref());
         // Of equal ones this is the first, and so the newest.
-        let Some(least) = heads.min_by(|(a, _), (b, _)| a.cmp(b)).copied() else {
+        let heads = self.sources.iter().enumerate();
+        let Some((mut at, least)) = heads.min_by(|(_, a), (_, b)| a.order(b)) else {
             return Ok(None);
         };
-        for (source, head) in &mut self.sources {
-            if head.as_ref().is_some_and(|(other, _)| *other == least.0) {
-                *head = source.next()?;
+        let (rank, least) = (least.rank, least.next);
+        while let Some(head) = self.sources.get_mut(at) {
+            if head.rank == rank && head.next.0 == least.0 && !head.advance()? {
+                self.sources.remove(at);
+            } else {
+                at += 1;
             }
         }
         Ok(Some(least))

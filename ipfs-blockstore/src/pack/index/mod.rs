@@ -21,7 +21,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use ipfs_traits::Multihash;
+use ipfs_traits::{Multihash, work::giving_way};
 
 pub(super) use self::manifest::{Checkpoint, Content};
 use self::{
@@ -258,7 +258,8 @@ impl Index {
         let path = run_path(&self.folder, number);
         let mut writer = Writer::new(&*self.files, path, keys)?;
         let mut merged = Merged::new(sources)?;
-        while let Some((key, place)) = merged.next()? {
+        for entry in giving_way(std::iter::from_fn(|| merged.next().transpose())) {
+            let (key, place) = entry?;
             if place.is_some() || !without_deleted {
                 writer.push((key, place))?;
             }

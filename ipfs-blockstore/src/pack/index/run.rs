@@ -80,6 +80,14 @@ impl Group {
     }
 }
 
+/// What most keys differ in: their hash function, length, and first eight bytes. Where it differs, it
+/// is in the order of the keys.
+pub(super) type Rank = (u64, u8, u64);
+
+pub(super) fn rank(key: &Multihash) -> Rank {
+    (key.code(), key.size(), fence(key.digest()))
+}
+
 pub(super) fn fence(digest: &[u8]) -> u64 {
     let mut first = [0; 8];
     let len = digest.len().min(8);

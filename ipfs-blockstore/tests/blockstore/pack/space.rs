@@ -1,10 +1,10 @@
 //! Space: how it runs out, and how it comes back.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
 use ipfs_blockstore::PackStore;
-use ipfs_traits::{Block, Blockstore, Error, Runtime, RuntimeExt, VirtualRuntime};
+use ipfs_traits::{Block, Blockstore, Cid, Error, Runtime, RuntimeExt, VirtualRuntime, car};
 
 use super::{blocks, cids, holds, killed, open, runtime, segments, small};
 
@@ -106,4 +106,127 @@ fn space_comes_back_by_itself() {
         holds(&store, &there.concat()).await;
     };
     runtime.block_on(work).unwrap();
+}
+
+/// What is deleted while its segment waits to be emptied does not come back with it.
+#[tokio::test]
+async fn what_dies_during_a_compaction_stays_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    let all = blocks(12, 600, 600);
+    store.put_many(&all).await.unwrap();
+    let (gone, there): (Vec<_>, Vec<_>) =
+        all.chunks(10).map(|some| (cids(&some[..5]), some[5..].to_vec())).unzip();
+    store.delete_many(&gone.concat()).await.unwrap();
+    let mut there = there.concat();
+    let mut compacting = store.compacting();
+    let due = compacting.try_next().await.unwrap().unwrap().due;
+    assert!(due > 5, "{due}");
+    while compacting.try_next().await.unwrap().is_some() {
+        // Some of each segment that is left.
+        let (dying, living): (Vec<_>, Vec<_>) =
+            there.into_iter().enumerate().partition(|(i, _)| i % 20 == 0);
+        let dying: Vec<Cid> = dying.iter().map(|(_, block)| *block.cid()).collect();
+        store.delete_many(&dying).await.unwrap();
+        there = living.into_iter().map(|(_, block)| block).collect();
+    }
+    store.flush().await.unwrap();
+    holds(&store, &there).await;
+    for with_index in [true, false] {
+        holds(&open(killed(folder.path(), with_index).path()).await.unwrap(), &there).await;
+    }
+}
+
+/// A block whose head is damaged is not come across; its segment stays for it.
+#[tokio::test]
+async fn a_segment_stays_for_what_is_not_found_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    let all = blocks(13, 100, 600);
+    store.put_many(&all).await.unwrap();
+    store.flush().await.unwrap();
+    let first = segments(folder.path())[0].clone();
+    let there: Vec<Block> = all.iter().step_by(4).cloned().collect();
+    let gone: Vec<Cid> = cids(&all)
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| i % 4 != 0)
+        .map(|(_, cid)| cid)
+        .collect();
+    store.delete_many(&gone).await.unwrap();
+    // The length of the first section, which is one of those that stay.
+    let mut bytes = fs::read(&first).unwrap();
+    let data = there[0].data();
+    let at = bytes.windows(data.len()).position(|window| window == data).unwrap();
+    let head = car::section_head(there[0].cid(), there[0].len()).len();
+    bytes[at - head] ^= 1;
+    fs::write(&first, bytes).unwrap();
+    store.compact().await.unwrap();
+    assert!(first.exists() && segments(folder.path()).len() > 1);
+    let found = store.get_many(&cids(&there)).await;
+    assert!(matches!(found[0], Err(Error::Corrupt(_))), "{:?}", found[0]);
+    for (found, block) in std::iter::zip(&found[1..], &there[1..]) {
+        assert_eq!(found.as_ref().unwrap().as_ref(), Some(block));
+    }
+}
+
+/// While more and more is deleted nothing is moved that may go too; but not for ever.
+#[test]
+fn a_compaction_waits_until_no_more_is_deleted() {
+    let runtime = VirtualRuntime::new();
+    let folder = tempfile::tempdir().unwrap();
+    let work = async {
+        let mut options = small();
+        options.compact_after = Some(20_000);
+        let host = Arc::new(runtime.clone());
+        let store = PackStore::open_with(folder.path(), host, options).await.unwrap();
+        let all = blocks(14, 2000, 600);
+        store.put_many(&all).await.unwrap();
+        let before = store.stats();
+        let began = runtime.now();
+        let mut dying = all.chunks(10);
+        let mut delete = async |seconds: u64| {
+            let until = runtime.now() + Duration::from_secs(seconds);
+            while runtime.now() < until {
+                store.delete_many(&cids(dying.next().unwrap())).await.unwrap();
+                runtime.sleep(Duration::from_millis(700)).await;
+            }
+        };
+        delete(20).await;
+        assert_eq!(store.stats().segments, before.segments);
+        runtime.sleep(Duration::from_secs(3)).await;
+        let after = store.stats();
+        assert!(after.segments < before.segments, "{before:?} {after:?}");
+        delete(80).await;
+        assert!(store.stats().segments < after.segments, "{:?}", runtime.now() - began);
+    };
+    runtime.block_on(work).unwrap();
+}
+
+/// A block that moves while it is deleted is gone from where it was and from where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_moves_while_it_is_deleted_is_gone() {
+    for seed in 0..8 {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).await.unwrap();
+        let all = blocks(20 + seed, 2000, 60);
+        store.put_many(&all).await.unwrap();
+        let (first, rest): (Vec<_>, Vec<_>) =
+            all.chunks(10).map(|some| (cids(&some[..4]), some[4..].to_vec())).unzip();
+        store.delete_many(&first.concat()).await.unwrap();
+        let rest = rest.concat();
+        let (gone, there) = rest.split_at(1000);
+        let compacting = tokio::spawn({
+            let store = store.clone();
+            async move { store.compact().await }
+        });
+        for some in cids(gone).chunks(100) {
+            store.delete_many(some).await.unwrap();
+        }
+        compacting.await.unwrap().unwrap();
+        store.flush().await.unwrap();
+        holds(&store, there).await;
+        let copy = killed(folder.path(), false);
+        holds(&open(copy.path()).await.unwrap(), there).await;
+    }
 }
