@@ -23,8 +23,8 @@ use crate::{Node, keeper::Keeper};
 /// - were written, or asked for by anyone, since it began.
 ///
 /// Nothing waits for it: the node adds, fetches, pins and reads meanwhile, and it keeps one processor
-/// busy, so that others are left to those. A call that asks for a
-/// block waits for the deletion of just this one, if that has begun. Where a pin is not whole, or
+/// busy, which it gives up for whatever else is to be done. Only a call that asks for a block whose
+/// deletion has begun waits for that, and for the some thousand others that go with it. Where a pin is not whole, or
 /// what is below it cannot be understood, nobody knows what else it keeps: then nothing is deleted.
 ///
 /// # Several nodes, one store

@@ -4,7 +4,7 @@ mod deletion;
 mod touched;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -61,7 +61,7 @@ impl Drop for Registered {
         let mut state = self.holds.lock();
         let Some(held) = state.held.remove(&self.id) else { return };
         // What was held while garbage is collected is kept until that ends.
-        if let Some(touched) = &mut state.touched {
+        if let Some(touched) = &state.touched {
             held.into_iter().for_each(|print| touched.insert(print));
         }
     }
@@ -113,10 +113,10 @@ struct State {
     /// kept may have been handed on to what it had looked at before.
     new_roots: Vec<Item>,
     /// What was written or asked for since the collection began that runs.
-    touched: Option<Touched>,
+    touched: Option<Arc<Touched>>,
     collections: u64,
-    /// What is being deleted now, and by how many.
-    deleting: HashMap<Print, usize>,
+    /// What is being deleted now, each lot under a number.
+    deleting: Vec<(u64, Arc<HashSet<Print>>)>,
     /// Those that wait until something is deleted.
     waiting: Vec<oneshot::Sender<()>>,
 }
@@ -158,20 +158,21 @@ impl Holds {
         &self,
         hashes: impl Iterator<Item = &'a Multihash>,
     ) -> Result<Deletion, usize> {
-        let mut state = self.lock();
         let prints: Vec<Print> = hashes.map(print).collect();
+        let lot = prints.iter().copied().collect();
+        let mut state = self.lock();
         match prints.iter().position(|print| state.is_held(*print)) {
             Some(place) => Err(place),
-            None => Ok(self.begin(&mut state, prints)),
+            None => Ok(self.begin(&mut state, prints, lot)),
         }
     }
 
-    fn begin(&self, state: &mut State, prints: Vec<Print>) -> Deletion {
-        for print in &prints {
-            *state.deleting.entry(*print).or_default() += 1;
-        }
+    fn begin(&self, state: &mut State, prints: Vec<Print>, lot: HashSet<Print>) -> Deletion {
+        let id = state.next;
+        state.next += 1;
+        state.deleting.push((id, Arc::new(lot)));
         self.0.deletions.fetch_add(1, Ordering::SeqCst);
-        Deletion { holds: self.clone(), prints, collector: None }
+        Deletion { holds: self.clone(), id, prints, collector: None }
     }
 
     /// Keeps a root with all below it that is here, until the guard is dropped.
@@ -205,7 +206,7 @@ impl Holds {
         if state.touched.is_some() {
             return None;
         }
-        state.touched = Some(Touched::for_blocks(blocks));
+        state.touched = Some(Arc::new(Touched::for_blocks(blocks)));
         state.collections += 1;
         self.0.collection.store(state.collections, Ordering::SeqCst);
         Some(Collection { holds: self.clone(), collector: None })
@@ -236,7 +237,7 @@ impl Holds {
         let prints: Vec<Print> = hashes.map(print).collect();
         let mut running = None;
         self.settle(&prints, |state, collection| {
-            running = state.touched.as_mut().map(|touched| {
+            running = state.touched.as_ref().map(|touched| {
                 prints.iter().for_each(|print| touched.insert(*print));
                 collection
             });
@@ -255,7 +256,7 @@ impl Holds {
                     let collection = state.collections;
                     once(&mut state, collection);
                 }
-                if !prints.iter().any(|print| state.deleting.contains_key(print)) {
+                if !prints.iter().any(|print| state.is_deleted(*print)) {
                     return;
                 }
                 let (deleted, wait) = oneshot::channel();
@@ -270,6 +271,10 @@ impl Holds {
 impl State {
     fn is_held(&self, print: Print) -> bool {
         self.held.values().any(|hold| hold.contains(&print))
+    }
+
+    fn is_deleted(&self, print: Print) -> bool {
+        self.deleting.iter().any(|(_, lot)| lot.contains(&print))
     }
 }
 

@@ -2,7 +2,10 @@
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
-use ipfs_traits::{Blockstore, Cid, Multihash, Result, codes, work::Meter};
+use ipfs_traits::{
+    Blockstore, Cid, Multihash, Result, codes,
+    work::{Meter, giving_way},
+};
 
 use super::Collected;
 use crate::{
@@ -36,9 +39,8 @@ impl Drop for Sweep {
 /// Blocks that are looked at in one go: so many that marks in files are read in order.
 const BATCH: usize = 32 << 10;
 
-/// Blocks that are deleted in one go: so few that the store gives them to one thread, and nobody
-/// waits long for it.
-const DELETED: usize = 256;
+/// Blocks that are deleted in one go: so few that nobody waits long for one of them.
+const DELETED: usize = 2048;
 
 /// The same, where other nodes have to be told of each batch, and the store flushed after it.
 const TOLD: usize = 8192;
@@ -58,7 +60,7 @@ struct Looked {
 async fn look(marks: Reach, listed: Vec<Listed>) -> Result<Looked> {
     let (listed, are_marked) = marks.contains(listed, |(hash, _)| hash).await?;
     let (mut marked, mut garbage) = ((0, 0), Vec::new());
-    for (block, is_marked) in listed.into_iter().zip(are_marked) {
+    for (block, is_marked) in giving_way(listed.into_iter().zip(are_marked)) {
         match is_marked {
             true => marked = (marked.0 + 1, marked.1 + block.1),
             false => garbage.push(block),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use ipfs_traits::{Error, Multihash, Result};
+use ipfs_traits::{Error, Multihash, Result, work::give_way};
 
 use super::{Holds, Print, print};
 use crate::{lease::Collector, reach::Item};
@@ -62,28 +62,49 @@ impl Collection {
 
     /// Begins to delete those of these that are not held, and were neither written nor asked for
     /// since the collection began; says which ones these are.
+    ///
+    /// Nobody waits for all of this. What is held or touched before the lot is known to all is seen
+    /// afterwards; whoever comes later sees the lot, and waits.
     fn delete_here(&self, hashes: &[Multihash]) -> Choice {
-        let mut state = self.holds.lock();
-        if !state.new_roots.is_empty() {
-            return Err(std::mem::take(&mut state.new_roots));
-        }
-        let mut free = Vec::new();
-        let chosen: Vec<bool> = hashes
-            .iter()
-            .map(print)
-            .map(|print| {
-                let is_touched = state.touched.as_ref().is_none_or(|all| all.contains(print));
-                let is_free = !is_touched && !state.is_held(print);
-                if is_free {
-                    free.push(print);
-                }
-                is_free
-            })
-            .collect();
-        let deletion = self.holds.begin(&mut state, free);
+        let prints: Vec<Print> = hashes.iter().map(print).collect();
+        let mut chosen = self.free(&prints);
+        let free = |chosen: &[bool]| -> Vec<Print> {
+            let free = prints.iter().zip(chosen).filter(|(_, is_free)| **is_free);
+            free.map(|(print, _)| *print).collect()
+        };
+        let lot = free(&chosen).into_iter().collect();
+        let mut deletion = {
+            let mut state = self.holds.lock();
+            if !state.new_roots.is_empty() {
+                return Err(std::mem::take(&mut state.new_roots));
+            }
+            self.holds.begin(&mut state, Vec::new(), lot)
+        };
+        let still = self.free(&prints);
+        chosen.iter_mut().zip(still).for_each(|(is_free, still)| *is_free &= still);
+        deletion.prints = free(&chosen);
         Ok((chosen, deletion))
     }
+
+    /// Which of these are not held, and were not touched.
+    fn free(&self, prints: &[Print]) -> Vec<bool> {
+        let Some(touched) = self.holds.lock().touched.clone() else {
+            return vec![false; prints.len()];
+        };
+        let mut free = Vec::with_capacity(prints.len());
+        for some in prints.chunks(LOOKED_AT) {
+            give_way();
+            let untouched: Vec<bool> = some.iter().map(|print| !touched.contains(*print)).collect();
+            let state = self.holds.lock();
+            let held = some.iter().map(|print| state.is_held(*print));
+            free.extend(untouched.iter().zip(held).map(|(untouched, held)| *untouched && !held));
+        }
+        free
+    }
 }
+
+/// Blocks of which is looked at once whether they are held, while others wait.
+const LOOKED_AT: usize = 128;
 
 /// Which blocks are deleted; or the roots that came since the last time, and below which has to be
 /// looked first.
@@ -108,6 +129,7 @@ impl Drop for Collection {
 #[derive(Debug)]
 pub(crate) struct Deletion {
     pub(super) holds: Holds,
+    pub(super) id: u64,
     pub(super) prints: Vec<Print>,
     /// Where other nodes write to the store.
     pub(super) collector: Option<Arc<Collector>>,
@@ -155,14 +177,7 @@ impl Drop for Deletion {
     fn drop(&mut self) {
         let mut state = self.holds.lock();
         self.holds.0.deletions.fetch_sub(1, Ordering::SeqCst);
-        for print in &self.prints {
-            if let Some(count) = state.deleting.get_mut(print) {
-                *count -= 1;
-                if *count == 0 {
-                    state.deleting.remove(print);
-                }
-            }
-        }
+        state.deleting.retain(|(id, _)| *id != self.id);
         // Those that wait for another one look again, and wait again.
         state.waiting.clear();
     }

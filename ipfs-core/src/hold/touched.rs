@@ -1,12 +1,14 @@
 //! What was written or asked for while garbage is collected.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// Which blocks were touched: a filter of fixed size. It may take another one for touched, which
 /// then stays until the next collection; never the other way round.
 #[derive(Debug)]
 pub(crate) struct Touched(Vec<Chunk>);
 
 /// A piece of it: large ones are seldom given back to the system.
-type Chunk = Box<[u64; WORDS]>;
+type Chunk = Box<[AtomicU64]>;
 const WORDS: usize = 8 << 10;
 
 /// Bits for each block that is there when it begins: of as many that are touched, some 5 of 1,000
@@ -24,17 +26,20 @@ impl Touched {
     /// A filter for so many blocks.
     pub(crate) fn for_blocks(blocks: Option<u64>) -> Self {
         let chunks = blocks.map_or(MOST, |blocks| blocks.saturating_mul(BITS) / CHUNK_BITS + 1);
-        Self((0..chunks.clamp(LEAST, MOST)).map(|_| Box::new([0; WORDS])).collect())
+        let chunk = |_| (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+        Self((0..chunks.clamp(LEAST, MOST)).map(chunk).collect())
     }
 
-    pub(crate) fn insert(&mut self, print: u64) {
+    /// Whoever has to know of it afterwards learns that it was inserted by a lock.
+    pub(crate) fn insert(&self, print: u64) {
         for (chunk, word, bit) in self.places(print) {
-            self.0[chunk][word] |= bit;
+            self.0[chunk][word].fetch_or(bit, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn contains(&self, print: u64) -> bool {
-        self.places(print).all(|(chunk, word, bit)| self.0[chunk][word] & bit != 0)
+        self.places(print)
+            .all(|(chunk, word, bit)| self.0[chunk][word].load(Ordering::Relaxed) & bit != 0)
     }
 
     fn places(&self, print: u64) -> impl Iterator<Item = (usize, usize, u64)> + use<> {
@@ -63,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_was_touched_is_known_and_little_else() {
-        let mut touched = Touched::for_blocks(Some(100_000));
+        let touched = Touched::for_blocks(Some(100_000));
         numbers().take(100_000).for_each(|print| touched.insert(print));
         assert!(numbers().take(100_000).all(|print| touched.contains(print)));
         let wrong = numbers().skip(200_000).take(100_000).filter(|print| touched.contains(*print));

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use ipfs_traits::{Multihash, Result};
+use ipfs_traits::{Multihash, Result, work::giving_way};
 
 use self::{run::Run, table::Table};
 use super::scratch::Scratch;
@@ -59,7 +59,7 @@ impl Marks {
     /// Comes to some blocks; says of each whether it is new, for its class.
     pub(crate) fn insert(&mut self, blocks: &[(Multihash, Class)]) -> Result<Vec<bool>> {
         let mut new = Vec::with_capacity(blocks.len());
-        for (hash, class) in blocks {
+        for (hash, class) in giving_way(blocks) {
             let entry = self.print(hash) | u128::from(*class);
             let is_new = !self.is_in_runs(entry)? && self.table.insert(entry);
             new.push(is_new);
@@ -75,9 +75,9 @@ impl Marks {
         &self,
         hashes: impl Iterator<Item = &'a Multihash>,
     ) -> Result<Vec<bool>> {
-        let prints: Vec<u128> = hashes.map(|hash| self.print(hash)).collect();
-        let mut known: Vec<bool> =
-            prints.iter().map(|print| self.table.contains_any(*print)).collect();
+        let prints: Vec<u128> = giving_way(hashes).map(|hash| self.print(hash)).collect();
+        let known = giving_way(&prints).map(|print| self.table.contains_any(*print));
+        let mut known: Vec<bool> = known.collect();
         if self.runs.is_empty() {
             return Ok(known);
         }
@@ -86,7 +86,7 @@ impl Marks {
         order.sort_unstable_by_key(|at| prints[*at]);
         for run in &self.runs {
             let mut page = None;
-            for at in &order {
+            for at in giving_way(&order) {
                 known[*at] = known[*at] || run.contains(prints[*at], true, &mut page)?;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use ipfs_traits::Result;
+use ipfs_traits::{Result, work::giving_way};
 
 use crate::reach::scratch::{ScratchFile, Writer};
 
@@ -31,7 +31,7 @@ impl Run {
     ) -> Result<Self> {
         let (mut pages, mut filter) = (Vec::new(), Filter::new(room));
         let (mut writer, mut len) = (Writer::new(&file), 0);
-        for entry in entries {
+        for entry in giving_way(entries) {
             let entry = entry?;
             if len % PAGE == 0 {
                 pages.push((entry >> 64) as u64);
