@@ -70,8 +70,9 @@ const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");
 /// Memory for pages. The default of redb is 1 GiB; small state needs little.
 const CACHE: usize = 4 << 20;
 
-/// Entries in one page of a scan.
-const PAGE: usize = 256;
+/// Entries in one page of a scan, and bytes of them after which it ends.
+const PAGE: usize = 1024;
+const PAGE_BYTES: usize = 256 << 10;
 
 /// Commits that share one sync at the most: each waits only for so many others.
 const GROUP: usize = 1024;
@@ -272,7 +273,7 @@ impl Scan {
             Some(last) => Bound::Excluded(&last[..]),
             None => Bound::Included(&self.prefix[..]),
         };
-        let mut page = Vec::new();
+        let (mut page, mut bytes) = (Vec::new(), 0);
         for entry in table.range::<&[u8]>((from, Bound::Unbounded)).map_err(failed)?.take(PAGE) {
             let (key, value) = entry.map_err(failed)?;
             if !key.value().starts_with(&self.prefix) {
@@ -280,6 +281,10 @@ impl Scan {
             }
             let entry = (key.value(), value.value());
             page.push((Bytes::copy_from_slice(entry.0), Bytes::copy_from_slice(entry.1)));
+            bytes += entry.0.len() + entry.1.len();
+            if bytes >= PAGE_BYTES {
+                break;
+            }
         }
         self.last = page.last().map(|(key, _)| key.clone());
         Ok(page)

@@ -8,7 +8,8 @@ use std::{
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, future};
-use ipfs_traits::{Bytes, Cid, Datastore, Error, Ipld, Multihash, Result};
+use ipfs_traits::{Bytes, Cid, Datastore, Error, Multihash, Result};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Pin, PinMode};
 use crate::Follow;
@@ -18,7 +19,7 @@ const PREFIX: &[u8] = b"pin/";
 
 /// The version of a record, which is refused if it is another one: nobody may take a pin for less
 /// than it is.
-const VERSION: i128 = 1;
+const VERSION: u64 = 1;
 
 fn key_of_block(hash: &Multihash) -> Vec<u8> {
     [PREFIX, &hash.to_bytes()].concat()
@@ -59,97 +60,107 @@ pub(crate) fn scan(datastore: Arc<dyn Datastore>) -> BoxStream<'static, Result<V
     datastore.scan(PREFIX).and_then(page).boxed()
 }
 
-pub(super) fn encode(pin: &Pin) -> Result<Bytes> {
-    let (mode, links) = match pin.mode {
-        PinMode::Direct => ("direct", None),
-        PinMode::Recursive(Follow::All) => ("recursive", None),
-        PinMode::Recursive(Follow::WithoutSubmodules) => ("recursive", Some(WITHOUT_SUBMODULES)),
-    };
-    let text = |text: &str| Ipld::String(text.to_owned());
-    let since = pin.created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let mut fields = BTreeMap::from([
-        ("version".to_owned(), Ipld::Integer(VERSION)),
-        ("cid".to_owned(), Ipld::Link(pin.cid)),
-        ("mode".to_owned(), text(mode)),
-        ("created".to_owned(), Ipld::Integer(since.as_secs().into())),
-    ]);
-    if let Some(links) = links {
-        fields.insert("links".to_owned(), text(links));
-    }
-    if let Some(name) = &pin.name {
-        fields.insert("name".to_owned(), text(name));
-    }
-    if !pin.metadata.is_empty() {
-        let metadata = pin.metadata.iter().map(|(key, value)| (key.clone(), text(value)));
-        fields.insert("metadata".to_owned(), Ipld::Map(metadata.collect()));
-    }
-    let bytes = serde_ipld_dagcbor::to_vec(&Ipld::Map(fields));
-    Ok(bytes.map_err(|error| Error::component("record of a pin", error))?.into())
+/// A record. What is not written where it says nothing is empty here.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    version: u64,
+    cid: Cid,
+    mode: Mode,
+    created: u64,
+    #[serde(default, skip_serializing_if = "Links::are_all")]
+    links: Links,
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
 }
 
-const WITHOUT_SUBMODULES: &str = "without-submodules";
+/// All that must be understood of a record to know that the rest may not be.
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Mode {
+    Direct,
+    Recursive,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Links {
+    /// Never written.
+    #[default]
+    #[serde(skip)]
+    All,
+    WithoutSubmodules,
+}
+
+impl Links {
+    const fn are_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
+}
+
+/// A text that is there is one: null is none.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}
+
+pub(super) fn encode(pin: &Pin) -> Result<Bytes> {
+    let (mode, links) = match pin.mode {
+        PinMode::Direct => (Mode::Direct, Links::All),
+        PinMode::Recursive(Follow::All) => (Mode::Recursive, Links::All),
+        PinMode::Recursive(Follow::WithoutSubmodules) => {
+            (Mode::Recursive, Links::WithoutSubmodules)
+        }
+    };
+    let since = pin.created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (version, cid, created) = (VERSION, pin.cid, since.as_secs());
+    let (name, metadata) = (pin.name.clone(), pin.metadata.clone());
+    let record = Record { version, cid, mode, created, links, name, metadata };
+    let bytes = serde_ipld_dagcbor::to_vec(&record);
+    Ok(bytes.map_err(|error| Error::component("record of a pin", error))?.into())
+}
 
 fn damaged(reason: &'static str) -> Error {
     Error::malformed("record of a pin", reason)
 }
 
 pub(super) fn decode(value: &[u8]) -> Result<Pin> {
-    let value: Ipld =
-        serde_ipld_dagcbor::from_slice(value).map_err(|_| damaged("it is no CBOR"))?;
-    let Ipld::Map(mut fields) = value else { return Err(damaged("it is no map")) };
-    match fields.get("version") {
-        Some(Ipld::Integer(VERSION)) => {}
-        Some(Ipld::Integer(found)) if *found > VERSION => {
-            let (found, known) = (u64::try_from(*found).unwrap_or(u64::MAX), VERSION as u64);
-            return Err(Error::Newer { what: "a pin", found, known });
-        }
-        _ => return Err(damaged("it has no version")),
+    let record: Record = serde_ipld_dagcbor::from_slice(value).map_err(|_| unknown(value))?;
+    if record.version != VERSION {
+        return Err(unknown(value));
     }
-    let Some(Ipld::Link(cid)) = fields.get("cid") else { return Err(damaged("it has no CID")) };
-    let (cid, mode) = (*cid, mode(&fields)?);
-    let created = match fields.get("created") {
-        Some(Ipld::Integer(seconds)) => u64::try_from(*seconds).ok(),
-        _ => None,
+    let mode = match (record.mode, record.links) {
+        (Mode::Direct, Links::All) => PinMode::Direct,
+        (Mode::Recursive, Links::All) => PinMode::Recursive(Follow::All),
+        (Mode::Recursive, Links::WithoutSubmodules) => {
+            PinMode::Recursive(Follow::WithoutSubmodules)
+        }
+        (Mode::Direct, Links::WithoutSubmodules) => return Err(damaged("its mode is unknown")),
     };
-    let created = created.and_then(|s| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(s)));
+    let created = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(record.created));
     let created = created.ok_or_else(|| damaged("it has no time"))?;
-    let name = fields.remove("name").map(text).transpose()?;
-    let metadata = match fields.remove("metadata") {
-        None => BTreeMap::new(),
-        Some(Ipld::Map(entries)) => entries
-            .into_iter()
-            .map(|(key, value)| Ok((key, text(value)?)))
-            .collect::<Result<_>>()?,
-        Some(_) => return Err(damaged("its metadata is no map")),
-    };
-    Ok(Pin { cid, mode, name, metadata, created })
+    Ok(Pin { cid: record.cid, mode, name: record.name, metadata: record.metadata, created })
 }
 
-fn mode(fields: &BTreeMap<String, Ipld>) -> Result<PinMode> {
-    let text = |name| match fields.get(name) {
-        None => Ok(None),
-        Some(Ipld::String(text)) => Ok(Some(text.as_str())),
-        Some(_) => Err(damaged("a field of it is no text")),
-    };
-    match (text("mode")?, text("links")?) {
-        (Some("direct"), None) => Ok(PinMode::Direct),
-        (Some("recursive"), None) => Ok(PinMode::Recursive(Follow::All)),
-        (Some("recursive"), Some(WITHOUT_SUBMODULES)) => {
-            Ok(PinMode::Recursive(Follow::WithoutSubmodules))
+/// Why a record is not understood.
+fn unknown(value: &[u8]) -> Error {
+    match serde_ipld_dagcbor::from_slice(value) {
+        Ok(Version { version: found }) if found > VERSION => {
+            Error::Newer { what: "a pin", found, known: VERSION }
         }
-        _ => Err(damaged("its mode is unknown")),
-    }
-}
-
-fn text(value: Ipld) -> Result<String> {
-    match value {
-        Ipld::String(text) => Ok(text),
-        _ => Err(damaged("a field of it is no text")),
+        _ => damaged("it is not of the form that DESIGN.md describes"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ipfs_traits::Ipld;
+
     use super::*;
 
     fn pin(mode: PinMode) -> Pin {
@@ -174,6 +185,32 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_the_map_that_is_described() {
+        let pin = pin(PinMode::Recursive(Follow::WithoutSubmodules));
+        let text = |text: &str| Ipld::String(text.to_owned());
+        let fields = [
+            ("version", Ipld::Integer(1)),
+            ("cid", Ipld::Link(pin.cid)),
+            ("mode", text("recursive")),
+            ("links", text("without-submodules")),
+            ("created", Ipld::Integer(1_800_000_000)),
+            ("name", text("a")),
+            ("metadata", Ipld::Map(BTreeMap::from([("k".to_owned(), text("v"))]))),
+        ];
+        let fields = fields.map(|(key, value)| (key.to_owned(), value)).into();
+        assert_eq!(encode(&pin).unwrap(), serde_ipld_dagcbor::to_vec(&Ipld::Map(fields)).unwrap());
+        let bare = Pin { name: None, metadata: BTreeMap::new(), mode: PinMode::Direct, ..pin };
+        let fields = [
+            ("version", Ipld::Integer(1)),
+            ("cid", Ipld::Link(bare.cid)),
+            ("mode", text("direct")),
+            ("created", Ipld::Integer(1_800_000_000)),
+        ];
+        let fields = fields.map(|(key, value)| (key.to_owned(), value)).into();
+        assert_eq!(encode(&bare).unwrap(), serde_ipld_dagcbor::to_vec(&Ipld::Map(fields)).unwrap());
+    }
+
+    #[test]
     fn what_is_not_understood_is_an_error() {
         let whole = encode(&pin(PinMode::Recursive(Follow::WithoutSubmodules))).unwrap();
         for len in 0..whole.len() {
@@ -183,11 +220,16 @@ mod tests {
             ("version", Ipld::Null),
             ("cid", Ipld::Null),
             ("mode", Ipld::String("half".to_owned())),
+            ("mode", Ipld::String("direct".to_owned())),
             ("links", Ipld::String("none".to_owned())),
+            ("links", Ipld::String("all".to_owned())),
+            ("links", Ipld::Null),
             ("links", Ipld::Integer(1)),
             ("created", Ipld::Integer(-1)),
             ("created", Ipld::Integer(i128::from(u64::MAX))),
             ("name", Ipld::Bool(true)),
+            ("name", Ipld::Null),
+            ("metadata", Ipld::Null),
             ("metadata", Ipld::List(Vec::new())),
         ] {
             let Ok(Ipld::Map(mut fields)) = serde_ipld_dagcbor::from_slice(&whole) else {
