@@ -6,6 +6,7 @@ use std::{
     collections::VecDeque,
     ops::Bound,
     path::PathBuf,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, future, stream};
 use ipfs_traits::{Batch, Datastore, Error, Result, Runtime, RuntimeExt};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
@@ -218,17 +219,21 @@ impl Datastore for RedbDatastore {
     }
 
     fn scan(&self, prefix: &[u8]) -> BoxStream<'static, Result<Vec<(Bytes, Bytes)>>> {
-        let scan = Scan { prefix: prefix.to_vec(), last: None, transaction: None };
-        stream::unfold(Some((self.clone(), scan)), |state| async move {
-            let (store, mut scan) = state?;
-            let turn = store.blocking(move |_, database| {
-                let page = scan.page(database);
-                (page, scan)
-            });
-            match turn.await {
-                Ok((Ok(page), _)) if page.is_empty() => None,
-                Ok((Ok(page), scan)) => Some((Ok(page), Some((store, scan)))),
-                Ok((Err(error), _)) | Err(error) => Some((Err(error), None)),
+        let scan = Scan { prefix: prefix.to_vec(), last: None, is_over: false, transaction: None };
+        let first = future::maybe_done(self.clone().page(scan).boxed());
+        stream::unfold(Some((self.clone(), first)), |state| async move {
+            let (store, mut turn) = state?;
+            (&mut turn).await;
+            match Pin::new(&mut turn).take_output()? {
+                Ok((page, _)) if page.is_empty() => None,
+                Ok((page, scan)) if scan.is_over => Some((Ok(page), None)),
+                Ok((page, scan)) => {
+                    // The next one is read while this one is looked at.
+                    let mut next = future::maybe_done(store.clone().page(scan).boxed());
+                    let _ = (&mut next).now_or_never();
+                    Some((Ok(page), Some((store, next))))
+                }
+                Err(error) => Some((Err(error), None)),
             }
         })
         .boxed()
@@ -252,15 +257,26 @@ impl Datastore for RedbDatastore {
     }
 }
 
+type Page = Vec<(Bytes, Bytes)>;
+
+impl RedbDatastore {
+    /// The next page of a scan, and what is left of it.
+    async fn page(self, mut scan: Scan) -> Result<(Page, Scan)> {
+        self.blocking(move |_, database| Ok((scan.page(database)?, scan))).await?
+    }
+}
+
 /// A scan of one moment, which goes on where it left off.
 struct Scan {
     prefix: Vec<u8>,
     last: Option<Bytes>,
+    /// Nothing comes after it.
+    is_over: bool,
     transaction: Option<ReadTransaction>,
 }
 
 impl Scan {
-    fn page(&mut self, database: &Database) -> Result<Vec<(Bytes, Bytes)>> {
+    fn page(&mut self, database: &Database) -> Result<Page> {
         let transaction = match &mut self.transaction {
             Some(transaction) => transaction,
             none => none.insert(database.begin_read().map_err(failed)?),
@@ -273,18 +289,18 @@ impl Scan {
             Some(last) => Bound::Excluded(&last[..]),
             None => Bound::Included(&self.prefix[..]),
         };
+        let mut entries = table.range::<&[u8]>((from, Bound::Unbounded)).map_err(failed)?;
         let (mut page, mut bytes) = (Vec::new(), 0);
-        for entry in table.range::<&[u8]>((from, Bound::Unbounded)).map_err(failed)?.take(PAGE) {
-            let (key, value) = entry.map_err(failed)?;
-            if !key.value().starts_with(&self.prefix) {
+        while page.len() < PAGE && bytes < PAGE_BYTES {
+            let entry = entries.next().transpose().map_err(failed)?;
+            let Some((key, value)) = entry.filter(|(key, _)| key.value().starts_with(&self.prefix))
+            else {
+                self.is_over = true;
                 break;
-            }
+            };
             let entry = (key.value(), value.value());
             page.push((Bytes::copy_from_slice(entry.0), Bytes::copy_from_slice(entry.1)));
             bytes += entry.0.len() + entry.1.len();
-            if bytes >= PAGE_BYTES {
-                break;
-            }
         }
         self.last = page.last().map(|(key, _)| key.clone());
         Ok(page)
