@@ -185,55 +185,50 @@ impl Index {
         state.frozen.insert(0, (Arc::new(table), checkpoint));
     }
 
-    /// Writes the oldest frozen table as a run; `false` when there was none.
+    /// Writes the oldest frozen table as a run, merged with the newest runs if these would be too
+    /// many with it; `false` when there was none.
     ///
     /// What it holds must be durable in the segments.
     pub(super) fn write_frozen(&self) -> Result<bool, PackError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((table, checkpoint)) = self.read().frozen.last().cloned() else {
-            return Ok(false);
-        };
-        let run = match table.is_empty() {
-            true => None,
-            false => {
-                let entries = Source::Memory(table.sorted());
-                Some(self.write_run(vec![entries], table.len() as u64, false)?)
-            }
-        };
-        let manifest = {
-            let mut state = self.write();
-            state.runs.splice(0..0, run);
-            state.frozen.pop();
-            state.checkpoint = checkpoint;
-            state.manifest()
-        };
-        manifest.write(&*self.files, &self.folder)?;
-        Ok(true)
+        self.note_damage(self.write_next(true))
     }
 
     /// Merges the newest runs, if they have become too many; `false` when there was no need.
     pub(super) fn merge(&self) -> Result<bool, PackError> {
-        self.note_damage(self.merge_runs())
+        self.note_damage(self.write_next(false))
     }
 
-    fn merge_runs(&self) -> Result<bool, PackError> {
+    /// Writes a frozen table and runs as one run, in their place; `false` when there is no need.
+    fn write_next(&self, with_frozen: bool) -> Result<bool, PackError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (old, whole) = {
-            let runs = &self.read().runs;
-            let many = due(runs.iter().map(|run| run.count));
-            (runs[..many].to_vec(), many == runs.len())
+        let (frozen, old, whole) = {
+            let state = self.read();
+            let frozen = state.frozen.last().filter(|_| with_frozen).cloned();
+            if frozen.is_none() && with_frozen {
+                return Ok(false);
+            }
+            let len = frozen.iter().map(|(table, _)| table.len() as u64);
+            let many = due(len.chain(state.runs.iter().map(|run| run.count)));
+            let many = many.saturating_sub(usize::from(frozen.is_some()));
+            (frozen, state.runs[..many].to_vec(), many == state.runs.len())
         };
-        if old.is_empty() {
+        if frozen.is_none() && old.is_empty() {
             return Ok(false);
         }
-        let keys = old.iter().map(|run| run.count).sum();
-        let sources = old.iter().map(|run| Source::File(run.entries())).collect();
+        let table = frozen.iter().map(|(table, _)| Source::Memory(table.sorted()));
+        let sources = table.chain(old.iter().map(|run| Source::File(run.entries()))).collect();
+        let new = frozen.iter().map(|(table, _)| table.len() as u64).sum::<u64>();
+        let keys = new + old.iter().map(|run| run.count).sum::<u64>();
         let run = self.write_run(sources, keys, whole)?;
         let (manifest, empty) = {
             let mut state = self.write();
-            // While this one was written, no other was: those merged are the newest still.
+            // While this one was written, no other was: the old ones are the newest still.
             let empty = run.count == 0;
             state.runs.splice(..old.len(), Some(run.clone()).filter(|_| !empty));
+            if let Some((_, checkpoint)) = frozen {
+                state.frozen.pop();
+                state.checkpoint = checkpoint;
+            }
             (state.manifest(), empty.then_some(run))
         };
         manifest.write(&*self.files, &self.folder)?;

@@ -61,10 +61,6 @@ impl Table {
         self.parts.iter().map(|part| part.len()).sum()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.parts.iter().all(|part| part.is_empty())
-    }
-
     pub(super) fn get(&self, key: &Multihash) -> Option<&Option<Place>> {
         self.parts[self.part(key)].get(key)
     }
