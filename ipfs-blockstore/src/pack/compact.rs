@@ -151,10 +151,9 @@ impl PackStore {
             }
             Ok::<_, Error>(())
         };
-        let compact = compact.map(|done| {
-            if let Err(error) = done {
-                tracing::warn!(%error, "a compaction in the background failed");
-            }
+        let compact = compact.map(|done| match done {
+            Ok(()) | Err(Error::Closed(_)) => {}
+            Err(error) => tracing::warn!(%error, "a compaction in the background failed"),
         });
         self.0.runtime.spawn(Box::pin(compact)).detach();
     }

@@ -211,7 +211,9 @@ impl PackStore {
             return self.keep_index_up().await;
         }
         if len >= table && !std::mem::replace(&mut inner.log().maintenance_due, true) {
-            self.background(|store| async move { store.keep_index_up().await });
+            self.background(
+                |store| async move { store.blocking(|inner| inner.maintain(false)).await },
+            );
         }
         Ok(())
     }
