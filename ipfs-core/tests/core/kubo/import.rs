@@ -19,6 +19,9 @@ use serde_json::{Map, Value};
 use super::{Kubo, options::Case, program, text, trees};
 use crate::seeds::seeds;
 
+/// How often Kubo is asked again for a CID that is not ours.
+const TRIES: usize = 32;
+
 /// One case in so many is also read back, both ways.
 const READ_BACK: u64 = 4;
 
@@ -32,7 +35,7 @@ async fn random_trees_have_the_same_cid() {
         let case = Case::new(seed, &[]);
         trees::grow(&input, seed, &case.params);
         let (ours, kubos) = pair.hash(&case, &input).await;
-        if ours != kubos {
+        if ours != kubos && !pair.is_kubos_too(ours, &case, &input) {
             panic!("{}", pair.explain(seed, &input).await);
         }
         if seed % READ_BACK == 0 {
@@ -64,6 +67,16 @@ impl Pair {
         let ours = add(&node, case, input).await;
         node.close().await.unwrap();
         (ours, self.add(&self.kubo.copy(), case, input))
+    }
+
+    /// Whether Kubo gives this CID to a tree as well, of several. It counts directories while it
+    /// makes them, with sizes of those below that are not the last; where that is near the bound of one block, one
+    /// or the other of two trees comes of it, by chance.
+    fn is_kubos_too(&self, ours: Cid, case: &Case, input: &Path) -> bool {
+        let tries = (0..TRIES).map(|_| self.add(&self.kubo.copy(), case, input));
+        let kubos: HashSet<Cid> = tries.collect();
+        println!("{case}: ours is {ours}, Kubo's is one of {kubos:?}");
+        kubos.len() > 1 && kubos.contains(&ours)
     }
 
     /// Adds to a Kubo.
