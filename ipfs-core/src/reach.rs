@@ -95,7 +95,7 @@ const PARALLEL: usize = 3;
 const SHARES: usize = 2 * PARALLEL;
 
 /// Leaves that are looked for in one go.
-const LOOK_UPS: usize = 4096;
+const LOOK_UPS: usize = 32 << 10;
 
 /// The blocks of a batch that are here, and which links of each lead on.
 type Read = Vec<(Block, Follow)>;

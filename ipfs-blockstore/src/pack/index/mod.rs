@@ -28,7 +28,7 @@ use self::{
     filter::fingerprint,
     manifest::Manifest,
     merge::{Merged, Source},
-    run::{Entry, LastPage, Run},
+    run::{Entry, LastPages, Run},
     table::Table,
     writer::Writer,
 };
@@ -157,7 +157,7 @@ impl Index {
         };
         let missing = (0..keys.len()).filter(|&i| found[i].is_none());
         let mut missing: Vec<(usize, u64)> = missing.map(|i| (i, fingerprint(&keys[i]))).collect();
-        let mut last = LastPage::none();
+        let mut last = LastPages::default();
         for run in &runs {
             let may_hold = missing.iter().filter(|(_, print)| run.may_hold(*print));
             let mut asked: Vec<usize> = may_hold.map(|(i, _)| *i).collect();

@@ -144,11 +144,11 @@ impl Run {
     }
 
     /// What this file says of a key: `None` when it says nothing. Keys that are asked for in order
-    /// share the page that was read last.
+    /// share the pages that were read last.
     pub(super) fn get(
         &self,
         key: &Multihash,
-        last: &mut LastPage,
+        last: &mut LastPages,
     ) -> Result<Option<Option<Place>>, PackError> {
         let is_its = |group: &&Group| (group.code, group.size) == (key.code(), key.size());
         let Some(group) = self.groups.iter().find(is_its) else { return Ok(None) };
@@ -174,19 +174,24 @@ impl Run {
         &self,
         group: &Group,
         page: usize,
-        last: &'a mut LastPage,
-    ) -> Result<&'a [u8; PAGE], PackError> {
+        last: &'a mut LastPages,
+    ) -> Result<&'a [u8], PackError> {
         let offset = (u64::from(group.first_page) + page as u64) * PAGE as u64;
-        if last.is != Some((self.number, offset)) {
-            last.is = None;
+        if !last.has(self.number, offset) {
+            let many = if last.is_near(self.number, offset) { AHEAD } else { 1 };
+            let end = self.fences.len() as u64 * PAGE as u64;
+            let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(many * PAGE);
+            last.forget();
+            last.bytes.resize(len, 0);
             let read = self.file.read_at(&mut last.bytes, offset);
             let read = read.map_err(PackError::io("read", &self.path))?;
-            if read != PAGE || !is_whole(&last.bytes) {
+            last.bytes.truncate(read / PAGE * PAGE);
+            if last.bytes.is_empty() {
                 return Err(PackError::damaged(&self.path));
             }
-            last.is = Some((self.number, offset));
+            (last.run, last.start) = (Some(self.number), offset);
         }
-        Ok(&last.bytes)
+        last.whole(offset).ok_or_else(|| PackError::damaged(&self.path))
     }
 
     /// All keys, in order.
@@ -195,17 +200,51 @@ impl Run {
     }
 }
 
-/// The page that was read last.
-#[derive(Debug)]
-pub(super) struct LastPage {
-    /// Of which run, and where it begins.
-    is: Option<(u32, u64)>,
-    bytes: [u8; PAGE],
+/// Pages that are read at once where those before were asked for too, and how far behind these they
+/// may lie.
+const AHEAD: usize = 8;
+const NEAR: u64 = 4 * PAGE as u64;
+
+/// The pages that were read last.
+#[derive(Debug, Default)]
+pub(super) struct LastPages {
+    /// Of which run, and where they begin.
+    run: Option<u32>,
+    start: u64,
+    bytes: Vec<u8>,
+    /// A bit for each that is known to be whole.
+    checked: u8,
 }
 
-impl LastPage {
-    pub(super) const fn none() -> Self {
-        Self { is: None, bytes: [0; PAGE] }
+impl LastPages {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    fn has(&self, run: u32, offset: u64) -> bool {
+        self.run == Some(run) && (self.start..self.end()).contains(&offset)
+    }
+
+    fn is_near(&self, run: u32, offset: u64) -> bool {
+        self.run == Some(run) && (self.end()..=self.end() + NEAR).contains(&offset)
+    }
+
+    fn forget(&mut self) {
+        (self.run, self.checked) = (None, 0);
+    }
+
+    /// The page here, if it is whole.
+    fn whole(&mut self, offset: u64) -> Option<&[u8]> {
+        let at = (offset - self.start) as usize;
+        let (page, bit) = (&self.bytes[at..at + PAGE], 1 << (at / PAGE));
+        if self.checked & bit == 0 {
+            if !is_whole(page) {
+                self.run = None;
+                return None;
+            }
+            self.checked |= bit;
+        }
+        Some(page)
     }
 }
 
