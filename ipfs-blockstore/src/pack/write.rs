@@ -27,8 +27,11 @@ pub(super) enum Backlog {
 /// From so much on, a commit runs in the background while more is put.
 const GROWING: u64 = 64 << 20;
 
+/// Blocks that are looked up at once to be deleted.
+const LOOK_UPS: usize = 128;
+
 /// Blocks that are deleted or moved while others wait.
-pub(super) const AT_ONCE: usize = 128;
+pub(super) const AT_ONCE: usize = 64;
 
 /// From so much on, putting waits: what a crash can lose stays bounded.
 const FULL: u64 = 512 << 20;
@@ -98,22 +101,35 @@ impl Inner {
         // In the order of the index, where neighbours cost less.
         keys.sort_unstable();
         keys.dedup();
-        keys.chunks(AT_ONCE).try_for_each(|some| {
-            give_way();
-            self.delete_some(some)
-        })
+        keys.chunks(LOOK_UPS).try_for_each(|some| self.delete_some(some))
     }
 
     fn delete_some(&self, keys: &[Multihash]) -> Result<(), PackError> {
-        let seen = self.log().displaced;
-        let mut places = self.index.get_many(keys)?;
-        let mut log = self.log();
-        log.check()?;
-        if log.displaced != seen {
-            // Others have deleted meanwhile, or moved them.
-            places = self.index.get_many(keys)?;
+        give_way();
+        let mut seen = self.log().displaced;
+        let places = self.index.get_many(keys)?;
+        for (keys, places) in std::iter::zip(keys.chunks(AT_ONCE), places.chunks(AT_ONCE)) {
+            give_way();
+            let mut log = self.log();
+            log.check()?;
+            let found = match log.displaced == seen {
+                true => places.to_vec(),
+                // Others have deleted meanwhile, or moved them.
+                false => self.index.get_many(keys)?,
+            };
+            self.kill(&mut log, std::iter::zip(keys, found))?;
+            seen = log.displaced;
         }
-        let found = std::iter::zip(keys, places).filter_map(|(key, place)| Some((*key, place?)));
+        Ok(())
+    }
+
+    /// Notes that blocks are dead, where they were found.
+    fn kill<'a>(
+        &self,
+        log: &mut Log,
+        found: impl Iterator<Item = (&'a Multihash, Option<Place>)>,
+    ) -> Result<(), PackError> {
+        let found = found.filter_map(|(key, place)| Some((*key, place?)));
         let mut dead: Vec<(Multihash, Place)> = found.collect();
         dead.sort_unstable_by_key(|(_, place)| (place.segment, place.offset));
         let mut killed = Vec::with_capacity(dead.len());
