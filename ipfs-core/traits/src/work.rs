@@ -62,6 +62,12 @@ pub fn give_way() {
 const TURN: usize = 256;
 
 /// The same items for long work without haste, which [gives way](give_way) now and then.
+///
+/// ```
+/// use ipfs_traits::work::giving_way;
+///
+/// assert_eq!(giving_way(0..1000).sum::<u32>(), 499_500);
+/// ```
 pub fn giving_way<I: IntoIterator>(items: I) -> impl Iterator<Item = I::Item> {
     items.into_iter().enumerate().map(|(many, item)| {
         if many % TURN == 0 {
