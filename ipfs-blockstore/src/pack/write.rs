@@ -117,8 +117,10 @@ impl Inner {
                 // Others have deleted meanwhile, or moved them.
                 false => self.index.get_many(keys)?,
             };
+            // What others have displaced since the look-up stays unseen for the rest too.
+            let before = log.displaced;
             self.kill(&mut log, std::iter::zip(keys, found))?;
-            seen = log.displaced;
+            seen += log.displaced - before;
         }
         Ok(())
     }
@@ -235,7 +237,7 @@ impl PackStore {
     }
 
     /// Writes the index if so much is new in it, and waits for that: who deletes or moves much does,
-    /// so that who puts never has to, and has a processor to itself.
+    /// so that who puts seldom has to, and has a processor to itself.
     pub(super) async fn keep_index_up(&self) -> Result<()> {
         match self.0.index.table_len() >= self.0.options.index_table {
             true => self.blocking(|inner| inner.maintain(false)).await,
