@@ -24,8 +24,9 @@ use crate::{Node, keeper::Keeper};
 ///
 /// Nothing waits for it: the node adds, fetches, pins and reads meanwhile, and it keeps one processor
 /// busy, which it gives up for whatever else is to be done. Only a call that asks for a block whose
-/// deletion has begun waits for that, and for the some thousand others that go with it. Where a pin is not whole, or
-/// what is below it cannot be understood, nobody knows what else it keeps: then nothing is deleted.
+/// deletion has begun waits for that, and for some two thousand others that go with it. Where a pin
+/// is not whole, or what is below it cannot be understood, nobody knows what else it keeps: then
+/// nothing is deleted.
 ///
 /// # Several nodes, one store
 ///

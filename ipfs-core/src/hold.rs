@@ -350,6 +350,11 @@ impl Hold {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{Barrier, atomic::AtomicBool},
+        thread,
+    };
+
     use futures::{FutureExt, executor::block_on};
     use ipfs_traits::{HashTable, codes};
 
@@ -371,6 +376,35 @@ mod tests {
         drop(clone);
         assert!(holds.delete([&one].into_iter()).is_ok());
         assert!(holds.lock().held.is_empty() && holds.lock().deleting.is_empty());
+    }
+
+    /// Whoever keeps a block while garbage is chosen either is seen, or waits until it is gone.
+    #[test]
+    fn what_is_kept_while_it_is_chosen_stays_or_is_waited_for() {
+        let all: Vec<Multihash> = (0..3000_u32).map(|n| hash(&n.to_le_bytes())).collect();
+        for round in 0..200 {
+            let holds = Holds::default();
+            let collection = holds.collect(Some(3000)).unwrap();
+            let (begin, is_gone) = (Barrier::new(2), AtomicBool::new(false));
+            let (is_chosen, saw_it_gone) = thread::scope(|scope| {
+                let collecting = scope.spawn(|| {
+                    begin.wait();
+                    let choice = block_on(collection.delete(&all, false)).unwrap();
+                    let (chosen, deletion) = choice.unwrap_or_else(|_| panic!("no roots"));
+                    is_gone.store(true, Ordering::SeqCst);
+                    drop(deletion);
+                    chosen[0]
+                });
+                let hold = holds.start();
+                begin.wait();
+                // At some moment of the choosing.
+                (0..round * 40).for_each(|_| thread::yield_now());
+                block_on(hold.keep(all[..1].iter())).unwrap();
+                let saw_it_gone = is_gone.load(Ordering::SeqCst);
+                (collecting.join().unwrap(), saw_it_gone)
+            });
+            assert!(!is_chosen || saw_it_gone, "it was kept, and is deleted");
+        }
     }
 
     #[test]

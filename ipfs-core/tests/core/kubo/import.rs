@@ -69,9 +69,8 @@ impl Pair {
         (ours, self.add(&self.kubo.copy(), case, input))
     }
 
-    /// Whether Kubo gives this CID to a tree as well, of several. It counts directories while it
-    /// makes them, with sizes of those below that are not the last; where that is near the bound of one block, one
-    /// or the other of two trees comes of it, by chance.
+    /// Whether Kubo gives this CID to a tree as well, of several. Where a directory is near the bound
+    /// of one block, its `add` gives one CID or another to the same tree, by chance.
     fn is_kubos_too(&self, ours: Cid, case: &Case, input: &Path) -> bool {
         let tries = (0..TRIES).map(|_| self.add(&self.kubo.copy(), case, input));
         let kubos: HashSet<Cid> = tries.collect();
